@@ -1,0 +1,1 @@
+//! Users, identities, sessions, and the one rule of who is who.

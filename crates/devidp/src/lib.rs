@@ -1,0 +1,1 @@
+//! A stand-in OpenID provider on loopback, with faults on command.

@@ -1,0 +1,1 @@
+//! JWS, JWK and claims, strict: sign and verify, nothing else.

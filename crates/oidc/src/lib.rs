@@ -1,0 +1,1 @@
+//! OpenID Connect sign-in as pure steps.

@@ -1,0 +1,1 @@
+//! Vestibule's storage: SQLite, and the conformance suite every store passes.

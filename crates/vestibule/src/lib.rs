@@ -1,0 +1,1 @@
+//! Sign in with any OpenID provider, on your own database: an axum library.
