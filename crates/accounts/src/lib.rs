@@ -1,1 +1,25 @@
-//! Users, identities, sessions, and the one rule of who is who.
+//! Users, identities and sessions: who a verified identity is to us, and the verbs that a store offers.
+//!
+//! Nothing here reads a clock, draws randomness, or awaits anything. [`decide`] is the one rule of who is who;
+//! [`Store`] names the acts that a database performs, each of them atomic.
+
+mod decide;
+mod email;
+mod ids;
+mod records;
+mod store;
+
+pub use crate::decide::{
+    Decision, EmailFact, HostedDomain, IdentityFacts, Intent, Linking, Policy, Refusal, Signup,
+    decide,
+};
+pub use crate::email::{EmailAddress, EmailError, EmailKey};
+pub use crate::ids::{SessionHash, SessionId, SessionToken, StateHash, UserId};
+pub use crate::records::{
+    Account, Act, Applied, Identity, IdentityRecord, Known, NewPasswordUser, NewSession, NewUser,
+    PasswordHash, Session, SignIn, SignedIn, StoredKey, User, UserPage, UserQuery, UserVersion,
+};
+pub use crate::store::{
+    ApplyError, BoxFuture, Claim, RegisterError, SecretCheck, Store, StoreError, UnlinkError,
+};
+pub use vestibule_oidc::Timestamp;
