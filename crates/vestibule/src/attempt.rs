@@ -1,0 +1,90 @@
+//! A login attempt as its `state` carries it: random, time and provider, sealed, so that a flood of login starts
+//! writes nothing and each cause of a lost attempt can be told.
+
+use core::fmt;
+
+use vestibule_accounts::StateHash;
+use vestibule_oidc::{ProviderId, Timestamp};
+
+/// How long a person may take at the provider.
+pub(crate) const LIFETIME_SECONDS: i64 = 600;
+
+/// What is sealed in a `state`.
+pub(crate) struct Attempt {
+    pub(crate) random: [u8; 16],
+    pub(crate) started_at: Timestamp,
+    pub(crate) provider: ProviderId,
+}
+
+/// The name of one sign-in for the operator: ten letters, the same on every log line, event and page of it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Reference(String);
+
+impl Attempt {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(24 + self.provider.as_str().len());
+        bytes.extend_from_slice(&self.random);
+        bytes.extend_from_slice(&self.started_at.micros().to_be_bytes());
+        bytes.extend_from_slice(self.provider.as_str().as_bytes());
+        bytes
+    }
+
+    /// Total: what we did not write is `None`.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (random, rest) = bytes.split_first_chunk::<16>()?;
+        let (micros, provider) = rest.split_first_chunk::<8>()?;
+        Some(Self {
+            random: *random,
+            started_at: Timestamp::from_micros(i64::from_be_bytes(*micros)),
+            provider: ProviderId::parse(core::str::from_utf8(provider).ok()?).ok()?,
+        })
+    }
+
+    pub(crate) fn reference(&self) -> Reference {
+        Reference(self.random[..10].iter().map(|byte| char::from(b'a' + byte % 26)).collect())
+    }
+}
+
+impl Reference {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        (text.len() == 10 && text.bytes().all(|b| b.is_ascii_lowercase())).then(|| Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What tells the flow cookies of several tabs apart.
+pub(crate) fn cookie_suffix(state: &StateHash) -> String {
+    state.as_bytes()[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_attempt_survives_its_state() {
+        let attempt = Attempt {
+            random: [3; 16],
+            started_at: Timestamp::from_micros(1_700_000_000_000_001),
+            provider: ProviderId::parse("google").unwrap(),
+        };
+        let read = Attempt::from_bytes(&attempt.to_bytes()).unwrap();
+        assert_eq!((read.random, read.started_at, read.provider), (attempt.random, attempt.started_at, attempt.provider.clone()));
+        assert_eq!(Reference::parse(&attempt.reference().to_string()), Some(attempt.reference()));
+    }
+
+    proptest! {
+        // S96
+        #[test]
+        fn reading_an_attempt_is_total(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let _ = Attempt::from_bytes(&bytes);
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! One login, from the first click to the session. The only file that touches protocol, network and storage together.
+//!
+//! Read [`Vestibule::begin_login`], then [`Vestibule::finish_login`]: the steps stand in the order in which they
+//! happen. Each takes the value that the one before it made.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use vestibule_accounts::{
+    Act, ApplyError, Claim, Decision, EmailFact, IdentityFacts, IdentityRecord, Intent, NewSession,
+    NewUser, SessionId, SessionToken, SignIn, StateHash, User, UserId, decide,
+};
+use vestibule_oidc::{
+    self as oidc, CallbackQuery, EmailClaim, FlowSecret, LoginRequest, Prompt, Provider, ProviderId,
+    Started, State, Timestamp, VerifiedIdentity,
+};
+
+use crate::Vestibule;
+use crate::attempt::{self, Attempt, Reference};
+use crate::error::{Code, Failure};
+use crate::events;
+use crate::return_to::ReturnTo;
+use crate::seal::Purpose;
+
+/// All outbound requests of one callback end within this time together (S24).
+const CALLBACK_DEADLINE: Duration = Duration::from_secs(10);
+/// How often a decision is made anew when the world changed under it.
+const DECISIONS: usize = 3;
+
+/// What a login start asks for.
+#[derive(Debug, Default)]
+pub(crate) struct LoginStart {
+    pub(crate) return_to: Option<ReturnTo>,
+    pub(crate) login_hint: Option<String>,
+    pub(crate) prompt: Option<Prompt>,
+}
+
+/// A login that has begun: where the browser goes, and the cookie that binds it to this browser.
+#[derive(Debug)]
+pub(crate) struct LoginBegun {
+    pub(crate) authorization_url: url::Url,
+    pub(crate) state: StateHash,
+    pub(crate) flow_cookie: String,
+}
+
+/// What a browser brings to the callback.
+#[derive(Debug)]
+pub(crate) struct CallbackRequest {
+    /// The raw query.
+    pub(crate) query: Vec<u8>,
+    /// The values of our flow cookies, by the first 8 hex digits of their state's hash.
+    pub(crate) flow_cookies: Vec<(String, String)>,
+    /// The session that this browser has already.
+    pub(crate) session: Option<SessionToken>,
+}
+
+/// A sign-in that succeeded.
+#[derive(Debug)]
+pub(crate) struct LoginFinished {
+    pub(crate) return_to: String,
+    pub(crate) session: SessionToken,
+    pub(crate) max_age: i64,
+    pub(crate) state: StateHash,
+}
+
+/// A sign-in that failed: the reference by which the operator finds it, and the attempt that is over.
+#[derive(Debug)]
+pub(crate) struct LoginFailed {
+    pub(crate) failure: Failure,
+    pub(crate) reference: Option<Reference>,
+    pub(crate) state: Option<StateHash>,
+    /// A used attempt of a browser that is signed in: no failure to its user.
+    pub(crate) signed_in: bool,
+}
+
+impl Vestibule {
+    /// Begins a login at a provider (RFC 6749 section 4.1.1). Writes nothing: the attempt lives in the browser.
+    pub(crate) async fn begin_login(&self, provider: &str, request: LoginStart) -> Result<LoginBegun, Failure> {
+        let provider = self.provider(provider)?;
+        let metadata = self.inner.remote.metadata(&provider).await?;
+        let now = self.now();
+
+        let attempt = Attempt { random: self.random(), started_at: now, provider: provider.id.clone() };
+        let state = State::new(self.inner.sealer.seal_text(Purpose::State, &attempt.to_bytes()));
+        let hash = StateHash::of(state.expose().as_bytes());
+        let return_to = request.return_to.map_or_else(|| self.inner.default_return_to.clone(), |to| to.as_str().to_owned());
+        let login = LoginRequest {
+            state,
+            secret: FlowSecret::new(self.random()),
+            return_to,
+            login_hint: request.login_hint,
+            prompt: request.prompt,
+            now,
+        };
+        let (authorization_url, started) = oidc::start(&provider, &metadata, login);
+
+        events::login_started(&provider, &attempt.reference());
+        let flow_cookie = self.inner.sealer.seal_text(Purpose::Flow, &started.to_bytes());
+        Ok(LoginBegun { authorization_url, state: hash, flow_cookie })
+    }
+
+    /// Ends a login: the provider has sent the browser back (RFC 6749 section 4.1.2 and on). Runs in a task of its
+    /// own, so that a browser that goes away does not split it.
+    pub(crate) async fn finish_login(self, provider: String, request: CallbackRequest) -> Result<LoginFinished, LoginFailed> {
+        let task = tokio::spawn(async move { self.finish(&provider, request).await });
+        task.await.unwrap_or_else(|_| {
+            let failure = Failure::new(Code::InternalError, "panic", "a sign-in panicked; please report it with this log");
+            Err(LoginFailed { failure, reference: None, state: None, signed_in: false })
+        })
+    }
+
+    async fn finish(&self, provider: &str, request: CallbackRequest) -> Result<LoginFinished, LoginFailed> {
+        let mut trace = LoginFailed {
+            failure: Failure::new(Code::InternalError, "unfinished", ""),
+            reference: None,
+            state: None,
+            signed_in: false,
+        };
+        match self.finish_steps(provider, request, &mut trace).await {
+            Ok(finished) => Ok(finished),
+            Err(failure) => {
+                events::login_failed(provider, trace.reference.as_ref(), &failure);
+                Err(LoginFailed { failure, ..trace })
+            }
+        }
+    }
+
+    async fn finish_steps(&self, provider: &str, request: CallbackRequest, trace: &mut LoginFailed) -> Result<LoginFinished, Failure> {
+        let deadline = tokio::time::Instant::now() + CALLBACK_DEADLINE;
+        let now = self.now();
+
+        // Whose attempt is it, and is this the browser that began it?
+        let query = CallbackQuery::parse(&request.query);
+        let (started, state) = self.open_attempt(provider, query.as_ref().ok().and_then(CallbackQuery::state), &request, now, trace).await?;
+        let query = query.map_err(|error| Failure::of_step(error.code(), error.reason(), &error))?;
+        let provider = self.provider(provider)?;
+
+        // What did the provider answer? (RFC 6749 section 4.1.2, RFC 9207)
+        let metadata = self.inner.remote.metadata(&provider).await?;
+        let callback = started
+            .callback(&provider, &metadata, query, now)
+            .map_err(|error| Failure::of_step(error.code(), error.reason(), &error))?;
+        let return_to = callback.return_to().to_owned();
+
+        // The code for tokens (RFC 6749 section 4.1.3). Never sent twice.
+        let exchanged = {
+            let _permit = self.inner.rate.token_request(&provider.id)?;
+            let response = self.inner.transport.send(&provider, callback.token_request(&provider, &metadata), remaining(deadline)).await?;
+            callback
+                .token_response(&provider, response)
+                .map_err(|error| Failure::of_step(error.code(), error.reason(), &error))?
+        };
+
+        // Who is it? (OpenID Connect Core section 3.1.3.7)
+        let keys = within(deadline, self.inner.remote.keys_for(&provider, &metadata, exchanged.header())).await?;
+        let identity = exchanged
+            .verify(&provider, &metadata, &keys, self.now())
+            .map_err(|error| Failure::of_step(error.code(), error.reason(), &error))?;
+        let identity = self.complete(&provider, &metadata, identity, deadline).await?;
+
+        // Who is that to us?
+        let session = SessionToken::new(self.random());
+        let user = self.admit(&provider, &identity, &session, request.session.as_ref(), state).await?;
+        if let Some(old) = &request.session {
+            self.inner.sessions.forget(&old.hash());
+        }
+        events::login_succeeded(&provider, trace.reference.as_ref(), user.id);
+        Ok(LoginFinished { return_to, session, max_age: self.inner.session_lifetime, state })
+    }
+
+    /// Opens the attempt that a callback names and consumes it. Each way to lose an attempt has a code of its own,
+    /// so that the page can say what to do.
+    async fn open_attempt(
+        &self,
+        provider: &str,
+        state: Option<&State>,
+        request: &CallbackRequest,
+        now: Timestamp,
+        trace: &mut LoginFailed,
+    ) -> Result<(Started, StateHash), Failure> {
+        let Some(state) = state else {
+            // A query that does not parse keeps its state out of reach: nothing of it can be believed.
+            return Err(match CallbackQuery::parse(&request.query) {
+                Ok(_) => Failure::new(Code::StateMissing, "state_missing", "the callback carries no state; the provider must return the one that it was sent"),
+                Err(error) => Failure::of_step(error.code(), error.reason(), &error),
+            });
+        };
+        let attempt = self
+            .inner
+            .sealer
+            .open_text(Purpose::State, state.expose())
+            .and_then(|bytes| Attempt::from_bytes(&bytes))
+            .ok_or_else(|| Failure::new(Code::StateInvalid, "state_seal", "the state was not made by us, or with another secret; check that all replicas have the same `secret`"))?;
+        trace.reference = Some(attempt.reference());
+        let hash = StateHash::of(state.expose().as_bytes());
+        trace.state = Some(hash);
+
+        if now.seconds().saturating_sub(attempt.started_at.seconds()) > attempt::LIFETIME_SECONDS {
+            return Err(Failure::new(Code::StateExpired, "state_expired", "the person took longer than ten minutes at the provider"));
+        }
+        // One winner, before anything is sent (S12). Nothing after this line can be tried twice.
+        if self.inner.store.claim_state(hash, now).await? == Claim::Used {
+            trace.signed_in = match &request.session {
+                Some(session) => self.signed_in(session).await?.is_some(),
+                None => false,
+            };
+            return Err(Failure::new(Code::StateUsed, "state_used", "the callback was loaded before: the back button, a reload, or a replay"));
+        }
+        if attempt.provider.as_str() != provider {
+            return Err(Failure::new(
+                Code::ProviderMismatch,
+                "provider_path",
+                format!("the attempt began with provider {}, and the callback is that of {provider}", attempt.provider),
+            ));
+        }
+        if request.flow_cookies.is_empty() {
+            return Err(Failure::new(Code::CookieMissing, "cookie_missing", "the browser sent no cookie of ours: cookies are blocked, or the login began under another host name than public_url's"));
+        }
+        let suffix = attempt::cookie_suffix(&hash);
+        let started = request
+            .flow_cookies
+            .iter()
+            .filter(|(name, _)| *name == suffix)
+            .find_map(|(_, value)| Started::from_bytes(&self.inner.sealer.open_text(Purpose::Flow, value)?).ok())
+            // In constant time: the state is the one that this browser was given (S11).
+            .filter(|started| started.state.is(state))
+            .ok_or_else(|| Failure::new(Code::StateOtherBrowser, "state_other_browser", "the attempt began in another browser, or its cookie was pushed out by newer attempts"))?;
+        Ok((started, hash))
+    }
+
+    /// Asks UserInfo where the ID token lacks a claim that the policy needs. If it then fails, so does the login.
+    async fn complete(
+        &self,
+        provider: &Provider,
+        metadata: &oidc::Metadata,
+        identity: VerifiedIdentity,
+        deadline: tokio::time::Instant,
+    ) -> Result<VerifiedIdentity, Failure> {
+        if !self.inner.policy.require_email || *identity.email() != EmailClaim::Absent {
+            return Ok(identity);
+        }
+        let Some(request) = identity.userinfo_request(metadata) else { return Ok(identity) };
+        let response = self.inner.transport.send(provider, request, remaining(deadline)).await?;
+        identity
+            .with_userinfo(provider, response)
+            .map_err(|error| Failure::of_step(error.code(), error.reason(), &error))
+    }
+
+    /// Decides who the identity is to us and writes it, in one transaction. When the world changed in between, reads
+    /// and decides again.
+    async fn admit(
+        &self,
+        provider: &Provider,
+        identity: &VerifiedIdentity,
+        session: &SessionToken,
+        replaces: Option<&SessionToken>,
+        claim: StateHash,
+    ) -> Result<User, Failure> {
+        let facts = IdentityFacts::from(identity);
+        let address = match &facts.email {
+            EmailFact::Verified { address, .. } => Some(address.key().clone()),
+            EmailFact::Absent | EmailFact::Unverified => None,
+        };
+        let record = record(provider, identity);
+        for _ in 0..DECISIONS {
+            let now = self.now();
+            let known = self.inner.store.known(record.issuer.clone(), record.subject.clone(), address.clone()).await?;
+            let act = match decide(&facts, &known, &self.inner.policy, Intent::SignIn) {
+                Decision::SignIn(account) => Act::SignIn(account),
+                Decision::Link(account) => Act::Link(account),
+                Decision::Create { owning, evict } => Act::Create {
+                    user: NewUser {
+                        id: UserId::new(now, self.random()),
+                        email: owning,
+                        name: record.name.clone(),
+                        picture: record.picture.clone(),
+                    },
+                    evict,
+                },
+                Decision::AskToLink(_) => {
+                    return Err(Failure::new(Code::AccountExists, "link_not_confirmed", "the verified address belongs to an account that signs in another way; linking = \"verified\" joins them where the provider is authoritative for the address"));
+                }
+                Decision::AskClaimant(_) => {
+                    return Err(Failure::new(Code::AccountExists, "claimed_by_password", "a password account that never proved the address claims it; linking = \"never\" gives the address to whom the provider vouches for"));
+                }
+                Decision::Refuse(refusal) => return Err(refusal.into()),
+            };
+            let sign_in = SignIn {
+                act,
+                identity: record.clone(),
+                session: NewSession {
+                    id: SessionId::new(now, self.random()),
+                    hash: session.hash(),
+                    provider: provider.id.as_str().to_owned(),
+                    expires_at: now.plus_seconds(self.inner.session_lifetime),
+                    idle_seconds: self.inner.session_idle,
+                },
+                replaces: replaces.map(SessionToken::hash),
+                claim,
+                now,
+            };
+            match self.inner.store.apply(sign_in).await {
+                Ok(applied) => return Ok(applied.user),
+                Err(ApplyError::Conflict | ApplyError::Stale) => {}
+                Err(ApplyError::Store(error)) => return Err(error.into()),
+                Err(error) => return Err(Failure::new(Code::InternalError, "apply", error.to_string())),
+            }
+        }
+        Err(Failure::new(Code::ServiceUnavailable, "decision_contended", "the account changed three times while one sign-in was decided"))
+    }
+
+    /// The configured provider with this name.
+    pub(crate) fn provider(&self, id: &str) -> Result<Arc<Provider>, Failure> {
+        ProviderId::parse(id)
+            .ok()
+            .and_then(|id| self.inner.providers.iter().find(|provider| provider.id == id).cloned())
+            .ok_or_else(|| Failure::new(Code::ProviderUnknown, "provider_unknown", "no provider of this name is configured; see `vestibule config show`"))
+    }
+}
+
+/// What a verified identity leaves in the database.
+fn record(provider: &Provider, identity: &VerifiedIdentity) -> IdentityRecord {
+    let (email, email_verified) = match identity.email() {
+        EmailClaim::Verified(email) => (Some(email.clone()), true),
+        EmailClaim::Unverified(email) => (Some(email.clone()), false),
+        EmailClaim::Absent => (None, false),
+    };
+    IdentityRecord {
+        issuer: identity.issuer().to_owned(),
+        subject: identity.subject().to_owned(),
+        provider: provider.id.as_str().to_owned(),
+        email,
+        email_verified,
+        name: identity.name().map(str::to_owned),
+        picture: identity.picture().map(str::to_owned),
+    }
+}
+
+fn remaining(deadline: tokio::time::Instant) -> Duration {
+    deadline.saturating_duration_since(tokio::time::Instant::now())
+}
+
+/// Waits for a cache that may have to ask the provider, no longer than the callback may last.
+async fn within<T>(deadline: tokio::time::Instant, work: impl Future<Output = Result<T, crate::remote::RemoteError>>) -> Result<T, Failure> {
+    match tokio::time::timeout_at(deadline, work).await {
+        Ok(outcome) => Ok(outcome?),
+        Err(_) => Err(Failure::new(Code::ProviderUnavailable, "deadline", "the provider did not answer within 10 seconds")),
+    }
+}

@@ -1,0 +1,194 @@
+//! Our cookies: names, attributes, and how they are read. Two cookies of one name, or one that is too long, is no cookie.
+
+use http::{HeaderMap, HeaderValue, header};
+
+use vestibule_accounts::SessionToken;
+
+use crate::attempt;
+
+/// The longest value that we read: a sealed attempt fits (1.6 KiB).
+const MAX_VALUE: usize = 1_638;
+/// How many attempts one browser keeps.
+const MAX_FLOWS: usize = 4;
+/// How long a browser keeps an attempt's cookie, in seconds: longer than the attempt lives, so that "expired" can be said.
+const FLOW_MAX_AGE: i64 = 3_600;
+
+const SESSION: &str = "vestibule_session";
+const FLOW: &str = "vestibule_flow_";
+
+/// Whether names carry the prefix that binds them to host and https. Off on http loopback alone.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Prefix {
+    /// `__Host-`, and `Secure`.
+    Host,
+    /// A browser takes no `__Host-` cookie over http.
+    None,
+}
+
+impl Prefix {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Host => "__Host-",
+            Self::None => "",
+        }
+    }
+
+    fn name(self, rest: &str) -> String {
+        format!("{}{rest}", self.text())
+    }
+
+    fn set(self, name: &str, value: &str, max_age: i64) -> HeaderValue {
+        let secure = match self {
+            Self::Host => "; Secure",
+            Self::None => "",
+        };
+        let text = format!("{}={value}; Path=/; HttpOnly{secure}; SameSite=Lax; Max-Age={max_age}", self.name(name));
+        let mut value = HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""));
+        value.set_sensitive(true);
+        value
+    }
+
+    /// A session begins.
+    pub(crate) fn set_session(self, token: &SessionToken, max_age: i64) -> HeaderValue {
+        self.set(SESSION, &token.expose(), max_age)
+    }
+
+    /// A session is over.
+    pub(crate) fn clear_session(self) -> HeaderValue {
+        self.set(SESSION, "", 0)
+    }
+
+    /// An attempt begins.
+    pub(crate) fn set_flow(self, suffix: &str, sealed: &str) -> HeaderValue {
+        self.set(&format!("{FLOW}{suffix}"), sealed, FLOW_MAX_AGE)
+    }
+
+    /// An attempt is over.
+    pub(crate) fn clear_flow(self, suffix: &str) -> HeaderValue {
+        self.set(&format!("{FLOW}{suffix}"), "", 0)
+    }
+
+    /// The session of a request. Several cookies of the name are none (S66).
+    pub(crate) fn session(self, headers: &HeaderMap) -> Option<SessionToken> {
+        let name = self.name(SESSION);
+        let mut found = pairs(headers).filter(|(candidate, _)| *candidate == name);
+        match (found.next(), found.next()) {
+            (Some((_, value)), None) => SessionToken::parse(value),
+            _ => None,
+        }
+    }
+
+    /// Whether a request carries a session cookie in whatever state.
+    pub(crate) fn has_session(self, headers: &HeaderMap) -> bool {
+        let name = self.name(SESSION);
+        pairs(headers).any(|(candidate, _)| candidate == name)
+    }
+
+    /// The attempts of a request: what follows the prefix in the name, and the value. A name that comes twice is left
+    /// out.
+    pub(crate) fn flows(self, headers: &HeaderMap) -> Vec<(String, String)> {
+        let name = self.name(FLOW);
+        let mut flows: Vec<(String, Option<String>)> = Vec::new();
+        for (candidate, value) in pairs(headers) {
+            let Some(suffix) = candidate.strip_prefix(&name) else { continue };
+            if suffix.len() != 8 || !suffix.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) || value.len() > MAX_VALUE {
+                continue;
+            }
+            match flows.iter_mut().find(|(known, _)| known == suffix) {
+                Some((_, value)) => *value = None,
+                None if flows.len() < 64 => flows.push((suffix.to_owned(), Some(value.to_owned()))),
+                None => {}
+            }
+        }
+        flows.into_iter().filter_map(|(suffix, value)| Some((suffix, value?))).collect()
+    }
+
+    /// The attempts that must go so that one more fits. Browsers send the oldest cookie first (RFC 6265 section 5.4).
+    pub(crate) fn flows_to_drop(self, headers: &HeaderMap) -> Vec<String> {
+        let flows = self.flows(headers);
+        let too_many = (flows.len() + 1).saturating_sub(MAX_FLOWS);
+        flows.into_iter().take(too_many).map(|(suffix, _)| suffix).collect()
+    }
+}
+
+/// All cookies of a request, in its order.
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(name, value)| (name.trim_matches([' ', '\t']), value.trim_matches([' ', '\t'])))
+}
+
+/// The cookie's name for one attempt, without the prefix.
+pub(crate) fn suffix(state: &vestibule_accounts::StateHash) -> String {
+    attempt::cookie_suffix(state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(cookies: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for cookie in cookies {
+            headers.append(header::COOKIE, HeaderValue::from_str(cookie).unwrap());
+        }
+        headers
+    }
+
+    // S64
+    #[test]
+    fn cookies_have_exactly_their_attributes() {
+        let token = SessionToken::new([0; 32]);
+        let value = "A".repeat(43);
+        assert_eq!(
+            Prefix::Host.set_session(&token, 60).to_str().unwrap(),
+            format!("__Host-vestibule_session={value}; Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=60")
+        );
+        assert_eq!(
+            Prefix::None.set_flow("00ff00ff", "x").to_str().unwrap(),
+            "vestibule_flow_00ff00ff=x; Path=/; HttpOnly; SameSite=Lax; Max-Age=3600"
+        );
+        assert!(Prefix::Host.set_session(&token, 60).is_sensitive());
+    }
+
+    // S66
+    #[test]
+    fn two_session_cookies_are_none_in_either_order_and_in_two_headers() {
+        let good = SessionToken::new([1; 32]);
+        let cookie = format!("vestibule_session={}", good.expose().as_str());
+        assert!(Prefix::None.session(&request(&[&cookie])).is_some());
+        for cookies in [vec![format!("{cookie}; vestibule_session=x")], vec![format!("vestibule_session=x; {cookie}")], vec![cookie.clone(), cookie.clone()]] {
+            let cookies: Vec<&str> = cookies.iter().map(String::as_str).collect();
+            assert!(Prefix::None.session(&request(&cookies)).is_none(), "{cookies:?}");
+            assert!(Prefix::None.has_session(&request(&cookies)));
+        }
+    }
+
+    // S66
+    #[test]
+    fn a_cookie_of_one_prefix_is_not_read_under_the_other() {
+        let cookie = format!("vestibule_session={}", SessionToken::new([1; 32]).expose().as_str());
+        assert!(Prefix::Host.session(&request(&[&cookie])).is_none());
+    }
+
+    // S66
+    #[test]
+    fn flow_cookies_that_are_doubled_long_or_misnamed_are_left_out() {
+        let long = format!("vestibule_flow_00000003={}", "a".repeat(MAX_VALUE + 1));
+        let headers = request(&["vestibule_flow_00000001=a; vestibule_flow_00000002=b; vestibule_flow_00000002=c", &long, "vestibule_flow_0000000G=d; vestibule_flow_1=e"]);
+        assert_eq!(Prefix::None.flows(&headers), [("00000001".to_owned(), "a".to_owned())]);
+    }
+
+    // S9
+    #[test]
+    fn the_oldest_attempts_make_room_so_that_four_stay() {
+        let three = request(&["vestibule_flow_00000001=a; vestibule_flow_00000002=b; vestibule_flow_00000003=c"]);
+        assert!(Prefix::None.flows_to_drop(&three).is_empty());
+        let five = request(&["vestibule_flow_00000001=a; vestibule_flow_00000002=b; vestibule_flow_00000003=c; vestibule_flow_00000004=d; vestibule_flow_00000005=e"]);
+        assert_eq!(Prefix::None.flows_to_drop(&five), ["00000001", "00000002"]);
+    }
+}

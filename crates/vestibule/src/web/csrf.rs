@@ -1,0 +1,61 @@
+//! Requests that change something must come from our own pages. Judged by what browsers say of themselves
+//! (`Sec-Fetch-Site`, `Origin`) against `public_url`, never against `Host`.
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderMap, Method, header};
+
+use crate::Vestibule;
+use crate::error::{Code, Failure};
+
+use super::answer::{Answer, wants_page};
+
+pub(super) async fn guard(State(vestibule): State<Vestibule>, request: Request, next: Next) -> Response {
+    let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if !safe && !is_ours(request.headers(), vestibule.inner.public_origin.as_str(), vestibule.inner.cookies.has_session(request.headers())) {
+        let failure = Failure::new(Code::CsrfFailed, "cross_site", "a request that changes something came from another site, or says not where it comes from");
+        return Answer::failed(&vestibule, failure, wants_page(request.headers())).into_response();
+    }
+    next.run(request).await
+}
+
+/// Whether a request comes from our own pages.
+fn is_ours(headers: &HeaderMap, public_origin: &str, has_session: bool) -> bool {
+    match (headers.get("sec-fetch-site"), headers.get(header::ORIGIN)) {
+        (Some(site), _) => site == "same-origin" || site == "none",
+        (None, Some(origin)) => origin.as_bytes() == public_origin.as_bytes(),
+        // Not a browser, or one from before 2020: nothing that it could be tricked into.
+        (None, None) => !has_session,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (http::HeaderName::from_static(name), http::HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn only_our_own_pages_may_change_something() {
+        let ours = "https://app.example";
+        for (pairs, has_session, expected) in [
+            (vec![("sec-fetch-site", "same-origin")], true, true),
+            (vec![("sec-fetch-site", "none")], true, true),
+            (vec![("sec-fetch-site", "same-site")], true, false),
+            (vec![("sec-fetch-site", "cross-site")], false, false),
+            (vec![("sec-fetch-site", "cross-site"), ("origin", "https://app.example")], true, false),
+            (vec![("origin", "https://app.example")], true, true),
+            (vec![("origin", "https://evil.example")], false, false),
+            (vec![("origin", "null")], true, false),
+            (vec![("origin", "https://app.example.evil.example")], true, false),
+            (vec![("host", "app.example")], true, false),
+            (vec![], true, false),
+            (vec![], false, true),
+        ] {
+            assert_eq!(is_ours(&headers(&pairs), ours, has_session), expected, "{pairs:?}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Who is signed in, for handlers of an application.
+
+use axum::extract::{FromRef, FromRequestParts, OptionalFromRequestParts};
+use axum::response::{IntoResponse, Response};
+use http::request::Parts;
+
+use vestibule_accounts::User;
+
+use crate::Vestibule;
+use crate::error::{Code, Failure};
+
+use super::answer::{Answer, Form, wants_page};
+
+/// The person who is signed in. Without one the request is answered 401, or for a page sent to `/login` and back.
+#[derive(Clone, Debug)]
+pub struct CurrentUser(pub User);
+
+/// The person who is signed in, if there is one.
+#[derive(Clone, Debug)]
+pub struct OptionalUser(pub Option<User>);
+
+/// The person who is signed in and owns a verified address; else 403.
+#[derive(Clone, Debug)]
+pub struct VerifiedUser(pub User);
+
+/// The person who is signed in and may administer others; else 403.
+#[derive(Clone, Debug)]
+pub struct Superuser(pub User);
+
+/// Why a request was not let through. It is a response.
+#[derive(Debug)]
+pub struct Rejection(Box<Response>);
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        *self.0
+    }
+}
+
+impl core::ops::Deref for CurrentUser {
+    type Target = User;
+    fn deref(&self) -> &User {
+        &self.0
+    }
+}
+
+async fn current(parts: &Parts, vestibule: &Vestibule) -> Result<Option<User>, Rejection> {
+    let Some(token) = vestibule.inner.cookies.session(&parts.headers) else { return Ok(None) };
+    match vestibule.signed_in(&token).await {
+        Ok(user) => Ok(user.map(|signed_in| signed_in.user.clone())),
+        // The database is away: nobody is told that they are signed out.
+        Err(failure) => Err(reject(parts, vestibule, failure)),
+    }
+}
+
+fn reject(parts: &Parts, vestibule: &Vestibule, failure: Failure) -> Rejection {
+    let mut response = match (failure.code, wants_page(&parts.headers)) {
+        (Code::Unauthorized, Form::Page) => {
+            let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+            let query: String = url::form_urlencoded::Serializer::new(String::new()).append_pair("return_to", target).finish();
+            super::answer::see_other(&format!("{}/login?{query}", vestibule.inner.base_path))
+        }
+        (code, Form::Problem) => Answer::plain(code, Form::Problem).into_response(),
+        (_, form) => Answer::failed(vestibule, failure, form).into_response_at(&vestibule.inner.base_path),
+    };
+    response.headers_mut().insert(http::header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(http::header::VARY, http::HeaderValue::from_static("Cookie"));
+    Rejection(Box::new(response))
+}
+
+impl<S> FromRequestParts<S> for CurrentUser
+where
+    S: Send + Sync,
+    Vestibule: FromRef<S>,
+{
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+        let vestibule = Vestibule::from_ref(state);
+        match current(parts, &vestibule).await? {
+            Some(user) => Ok(Self(user)),
+            None => Err(reject(parts, &vestibule, Failure::new(Code::Unauthorized, "no_session", "nobody is signed in"))),
+        }
+    }
+}
+
+impl<S> OptionalFromRequestParts<S> for CurrentUser
+where
+    S: Send + Sync,
+    Vestibule: FromRef<S>,
+{
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>, Rejection> {
+        Ok(current(parts, &Vestibule::from_ref(state)).await?.map(Self))
+    }
+}
+
+impl<S> FromRequestParts<S> for OptionalUser
+where
+    S: Send + Sync,
+    Vestibule: FromRef<S>,
+{
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+        Ok(Self(current(parts, &Vestibule::from_ref(state)).await?))
+    }
+}
+
+impl<S> FromRequestParts<S> for VerifiedUser
+where
+    S: Send + Sync,
+    Vestibule: FromRef<S>,
+{
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+        let CurrentUser(user) = <CurrentUser as FromRequestParts<S>>::from_request_parts(parts, state).await?;
+        if user.email.is_none() {
+            return Err(reject(parts, &Vestibule::from_ref(state), Failure::new(Code::Forbidden, "not_verified", "the user owns no verified address")));
+        }
+        Ok(Self(user))
+    }
+}
+
+impl<S> FromRequestParts<S> for Superuser
+where
+    S: Send + Sync,
+    Vestibule: FromRef<S>,
+{
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+        let CurrentUser(user) = <CurrentUser as FromRequestParts<S>>::from_request_parts(parts, state).await?;
+        if !user.is_superuser {
+            return Err(reject(parts, &Vestibule::from_ref(state), Failure::new(Code::Forbidden, "not_superuser", "the user is no superuser; `vestibule user admin` makes one")));
+        }
+        Ok(Self(user))
+    }
+}
