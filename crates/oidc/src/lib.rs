@@ -1,1 +1,35 @@
-//! OpenID Connect sign-in as pure steps.
+//! OpenID Connect sign-in as pure steps (RFC 6749, 7636, 9207; OpenID Connect Core 1.0 and Discovery 1.0).
+//!
+//! A login is a chain of values. Each step takes the one before it, and only the checking step makes the next:
+//! [`start`] -> [`Started::callback`] -> [`Callback::token_response`] -> [`Exchanged::verify`] -> [`VerifiedIdentity`].
+//! Nothing here reads a clock, draws randomness, or awaits anything.
+
+mod client_auth;
+mod identity;
+mod issuer;
+mod login;
+mod metadata;
+mod outbound;
+mod pkce;
+mod provider;
+pub mod providers;
+mod secret;
+
+pub use vestibule_jose::{self as jose, JwkSet, Timestamp};
+
+pub use crate::client_auth::ClientAuth;
+pub use crate::identity::{EmailClaim, VerifiedIdentity};
+pub use crate::issuer::{HttpPolicy, Issuer, IssuerError};
+pub use crate::login::callback::{Callback, CallbackError, CallbackQuery};
+pub use crate::login::id_token::IdTokenError;
+pub use crate::login::start::{LoginRequest, Prompt, Started, StartedError, start};
+pub use crate::login::token::{Exchanged, TokenError};
+pub use crate::login::userinfo::UserInfoError;
+pub use crate::metadata::{Metadata, MetadataError};
+pub use crate::outbound::{Method, OutboundRequest, OutboundResponse};
+pub use crate::provider::{Provider, ProviderError, ProviderId, ProviderSettings};
+pub use crate::providers::Preset;
+pub use crate::secret::{
+    AccessToken, AuthorizationCode, ClientSecret, CodeVerifier, FlowSecret, Nonce, SecretText,
+    State,
+};

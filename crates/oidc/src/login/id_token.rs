@@ -1,0 +1,211 @@
+//! Step 4: the ID token (OpenID Connect Core section 3.1.3.7). Nothing else makes a [`VerifiedIdentity`].
+
+use subtle::ConstantTimeEq as _;
+use vestibule_jose::claims::{self, TimeError};
+use vestibule_jose::json::ClaimError;
+use vestibule_jose::{JwkSet, JwsError, Timestamp};
+
+use crate::identity::{PersonClaims, VerifiedIdentity};
+use crate::metadata::Metadata;
+use crate::pkce;
+use crate::provider::Provider;
+
+use super::token::Exchanged;
+
+/// How old the token of a fresh login may be, in seconds (S41).
+const MAX_AGE: i64 = 600;
+/// The longest subject in bytes (OpenID Connect Core section 2).
+const MAX_SUBJECT: usize = 255;
+
+/// Why an ID token ends the login.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdTokenError {
+    /// Signature, key or algorithm.
+    #[error("the ID token does not hold: {0}")]
+    Jws(#[from] JwsError),
+    /// `typ` of another kind of token (RFC 8725 section 3.11).
+    #[error("the ID token's typ is {0:?}: it is another kind of token")]
+    Type(String),
+    /// `iss` of somebody else.
+    #[error("the ID token's iss is {found:?}, and {expected:?} is configured")]
+    Issuer {
+        /// What the configuration says.
+        expected: String,
+        /// What the token says.
+        found: String,
+    },
+    /// `aud` without us, or with others that we do not trust.
+    #[error(
+        "the ID token's aud is not our client_id alone; others are allowed by trusted_audiences"
+    )]
+    Audience,
+    /// `azp` missing, or of another client.
+    #[error("the ID token's azp is not our client_id")]
+    AuthorizedParty,
+    /// Not valid now.
+    #[error(
+        "the ID token is not valid now: {0}; compare the clocks of this machine and of the provider"
+    )]
+    Time(TimeError),
+    /// `nonce` missing or of another attempt.
+    #[error("the ID token's nonce is not that of this attempt")]
+    Nonce,
+    /// `at_hash` of another access token.
+    #[error("the ID token's at_hash does not fit the access token")]
+    AccessTokenHash,
+    /// No subject that we can keep.
+    #[error("the ID token's sub is empty, over 255 bytes, or holds control characters")]
+    Subject,
+    /// A claim is missing or has the wrong type.
+    #[error("a claim of the ID token does not do: {0}")]
+    Claim(#[from] ClaimError),
+}
+
+impl IdTokenError {
+    /// One word for the check that failed.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Jws(error) => jws_reason(error),
+            Self::Type(_) => "typ",
+            Self::Issuer { .. } => "issuer",
+            Self::Audience => "audience",
+            Self::AuthorizedParty => "azp",
+            Self::Time(TimeError::Expired) => "expired",
+            Self::Time(TimeError::IssuedInFuture) => "issued_in_future",
+            Self::Time(TimeError::IssuedTooLongAgo) => "issued_too_long_ago",
+            Self::Time(TimeError::NotYetValid) => "not_yet_valid",
+            Self::Nonce => "nonce",
+            Self::AccessTokenHash => "at_hash",
+            Self::Subject => "subject",
+            Self::Claim(ClaimError::Missing(_)) => "claim_missing",
+            Self::Time(_) | Self::Claim(_) => "claim_type",
+        }
+    }
+
+    /// The public code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Nonce => "nonce_mismatch",
+            Self::Time(TimeError::IssuedInFuture | TimeError::NotYetValid) => "clock_skew",
+            _ => "id_token_invalid",
+        }
+    }
+}
+
+pub(crate) fn jws_reason(error: &JwsError) -> &'static str {
+    match error {
+        JwsError::TooLarge => "too_large",
+        JwsError::Algorithm => "algorithm",
+        JwsError::Critical => "critical",
+        JwsError::KeyUnknown => "key_unknown",
+        JwsError::KeyAmbiguous => "key_ambiguous",
+        JwsError::Signature => "signature",
+        _ => "format",
+    }
+}
+
+impl Exchanged {
+    /// Verifies the ID token. The checks stand in the order of the specification; the signature comes before any claim
+    /// is looked at (S46).
+    ///
+    /// # Errors
+    /// See [`IdTokenError`].
+    pub fn verify(
+        self,
+        provider: &Provider,
+        metadata: &Metadata,
+        keys: &JwkSet,
+        now: Timestamp,
+    ) -> Result<VerifiedIdentity, IdTokenError> {
+        // RFC 8725 section 3.11: an access token or logout token is no ID token.
+        let header = self.id_token.header();
+        if let Some(typ) = header
+            .typ
+            .as_deref()
+            .filter(|typ| !typ.eq_ignore_ascii_case("JWT"))
+        {
+            return Err(IdTokenError::Type(typ.chars().take(64).collect()));
+        }
+        // (6), (7), (8): signature, with an algorithm that we allow for this provider.
+        let allowed = provider.allowed_algorithms(&metadata.id_token_signing_alg_values_supported);
+        let algorithm = header.alg;
+        let claims = keys.verify(&self.id_token, &allowed)?;
+
+        // (2): iss, byte for byte, or a spelling that the preset knows.
+        let iss = claims.require_string("iss")?;
+        if iss != provider.issuer.as_str() && !provider.preset.issuer_aliases.contains(&iss) {
+            return Err(IdTokenError::Issuer {
+                expected: provider.issuer.to_string(),
+                found: iss.chars().take(200).collect(),
+            });
+        }
+        // (3): aud holds our client_id, and nobody whom we do not trust.
+        let audiences = claims::audiences(&claims)?;
+        let us = |audience: &str| audience == provider.client_id;
+        if !audiences.iter().any(|audience| us(audience))
+            || !audiences.iter().all(|audience| {
+                us(audience)
+                    || provider
+                        .trusted_audiences
+                        .iter()
+                        .any(|trusted| trusted == audience)
+            })
+        {
+            return Err(IdTokenError::Audience);
+        }
+        // (4), (5): with more than one audience, azp is there; where it is, it is us.
+        match claims.string("azp")? {
+            Some(azp) if !us(azp) => return Err(IdTokenError::AuthorizedParty),
+            None if audiences.len() > 1 => return Err(IdTokenError::AuthorizedParty),
+            _ => {}
+        }
+        // (9), (10) and nbf.
+        let skew = provider.skew_seconds;
+        claims::check_expiry(&claims, now, skew).map_err(time)?;
+        claims::check_issued(&claims, now, skew, MAX_AGE).map_err(time)?;
+        claims::check_not_before(&claims, now, skew).map_err(time)?;
+        // (11): nonce, in constant time.
+        let nonce = match claims.string("nonce") {
+            Ok(Some(nonce)) => nonce,
+            Ok(None) | Err(_) => return Err(IdTokenError::Nonce),
+        };
+        if !pkce::nonce(&self.started.secret).is_text(nonce) {
+            return Err(IdTokenError::Nonce);
+        }
+        // Section 3.1.3.8: at_hash, where it is there.
+        if let Some(at_hash) = claims.string("at_hash")? {
+            let expected = algorithm.half_hash(self.access_token.expose().as_bytes());
+            if !bool::from(expected.as_bytes().ct_eq(at_hash.as_bytes())) {
+                return Err(IdTokenError::AccessTokenHash);
+            }
+        }
+        // Section 2: sub, kept as it is.
+        let subject = claims.require_string("sub")?;
+        if subject.is_empty()
+            || subject.len() > MAX_SUBJECT
+            || subject.chars().any(char::is_control)
+        {
+            return Err(IdTokenError::Subject);
+        }
+        let mut identity = VerifiedIdentity {
+            issuer: provider.issuer.as_str().to_owned(),
+            subject: subject.to_owned(),
+            claims: PersonClaims::read(&claims)?,
+            authoritative: false,
+            says_hosted_domain: provider.preset.says_hosted_domain,
+            access_token: self.access_token,
+        };
+        identity.judge(provider);
+        Ok(identity)
+    }
+}
+
+fn time(error: TimeError) -> IdTokenError {
+    match error {
+        TimeError::Claim(error) => IdTokenError::Claim(error),
+        error => IdTokenError::Time(error),
+    }
+}

@@ -1,0 +1,197 @@
+//! Step 1: the authorization request (RFC 6749 section 4.1.1, RFC 7636 section 4.3, OpenID Connect Core section 3.1.2.1).
+
+use url::Url;
+use vestibule_jose::Timestamp;
+use zeroize::Zeroizing;
+
+use crate::metadata::Metadata;
+use crate::pkce;
+use crate::provider::{Provider, ProviderId};
+use crate::secret::{FlowSecret, State};
+
+/// What an attempt begins with.
+#[derive(Debug)]
+pub struct LoginRequest {
+    /// At least 128 random bits, new for each attempt.
+    pub state: State,
+    /// 32 random bytes, new for each attempt.
+    pub secret: FlowSecret,
+    /// Where the browser goes in the end, checked.
+    pub return_to: String,
+    /// Who is probably signing in.
+    pub login_hint: Option<String>,
+    /// What the provider shall ask for.
+    pub prompt: Option<Prompt>,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// What the provider shall ask the person for (OpenID Connect Core section 3.1.2.1).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Prompt {
+    /// Nothing: fail where it would have to.
+    None,
+    /// To sign in again.
+    Login,
+    /// To consent again.
+    Consent,
+    /// Which account to use.
+    SelectAccount,
+}
+
+impl Prompt {
+    /// The word of the specification.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Login => "login",
+            Self::Consent => "consent",
+            Self::SelectAccount => "select_account",
+        }
+    }
+
+    /// Reads the word of the specification.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::None, Self::Login, Self::Consent, Self::SelectAccount]
+            .into_iter()
+            .find(|prompt| prompt.as_str() == text)
+    }
+}
+
+/// An attempt that has begun. It comes back from the browser only by opening its seal.
+#[derive(Clone, Debug)]
+pub struct Started {
+    /// The provider's name.
+    pub provider: ProviderId,
+    /// The issuer at the beginning (S20: mix-up).
+    pub issuer: String,
+    /// Our callback at the beginning.
+    pub redirect_uri: String,
+    /// Where the browser goes in the end.
+    pub return_to: String,
+    /// The `state` that the provider must return.
+    pub state: State,
+    /// What verifier and nonce are derived from.
+    pub secret: FlowSecret,
+    /// When it began.
+    pub started_at: Timestamp,
+}
+
+/// The bytes are not an attempt that we wrote.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the bytes are not a login attempt")]
+pub struct StartedError;
+
+/// Makes the authorization request.
+#[must_use]
+pub fn start(provider: &Provider, metadata: &Metadata, request: LoginRequest) -> (Url, Started) {
+    let mut url = metadata.authorization_endpoint.clone();
+    // The endpoint's own query is kept (RFC 6749 section 3.1), but it may not set what we set.
+    let kept: Vec<(String, String)> = url
+        .query_pairs()
+        .filter(|(name, _)| !OURS.contains(&&**name))
+        .map(|(name, value)| (name.into_owned(), value.into_owned()))
+        .collect();
+    {
+        let mut query = url.query_pairs_mut();
+        query.clear().extend_pairs(kept);
+        query
+            .append_pair("response_type", "code")
+            .append_pair("client_id", &provider.client_id)
+            .append_pair("redirect_uri", provider.redirect_uri.as_str())
+            .append_pair("scope", &provider.scopes.join(" "))
+            .append_pair("state", request.state.expose())
+            .append_pair("nonce", pkce::nonce(&request.secret).expose())
+            .append_pair(
+                "code_challenge",
+                &pkce::code_challenge(&pkce::code_verifier(&request.secret)),
+            )
+            .append_pair("code_challenge_method", "S256");
+        if let Some(login_hint) = &request.login_hint {
+            query.append_pair("login_hint", login_hint);
+        }
+        if let Some(prompt) = request.prompt {
+            query.append_pair("prompt", prompt.as_str());
+        }
+    }
+    let started = Started {
+        provider: provider.id.clone(),
+        issuer: provider.issuer.as_str().to_owned(),
+        redirect_uri: provider.redirect_uri.as_str().to_owned(),
+        return_to: request.return_to,
+        state: request.state,
+        secret: request.secret,
+        started_at: request.now,
+    };
+    (url, started)
+}
+
+/// The parameters that are ours alone to set.
+const OURS: &[&str] = &[
+    "response_type",
+    "response_mode",
+    "client_id",
+    "redirect_uri",
+    "scope",
+    "state",
+    "nonce",
+    "code_challenge",
+    "code_challenge_method",
+    "login_hint",
+    "prompt",
+    "request",
+    "request_uri",
+];
+
+impl Started {
+    /// The attempt as bytes, to be sealed: the secret, the time, then each text behind its length.
+    #[must_use]
+    pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(1_024));
+        bytes.extend_from_slice(self.secret.expose());
+        bytes.extend_from_slice(&self.started_at.micros().to_be_bytes());
+        for text in [
+            self.provider.as_str(),
+            &self.issuer,
+            &self.redirect_uri,
+            &self.return_to,
+            self.state.expose(),
+        ] {
+            // Each is bounded far below: ids 32, targets 1,024, URLs of the configuration.
+            bytes.extend_from_slice(&u16::try_from(text.len()).unwrap_or(u16::MAX).to_be_bytes());
+            bytes.extend_from_slice(text.as_bytes());
+        }
+        bytes
+    }
+
+    /// Reads an attempt whose seal was opened. Total.
+    ///
+    /// # Errors
+    /// What [`Started::to_bytes`] did not write.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, StartedError> {
+        Self::read(bytes).ok_or(StartedError)
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let (secret, bytes) = bytes.split_first_chunk::<32>()?;
+        let (micros, mut rest) = bytes.split_first_chunk::<8>()?;
+        let mut text = || -> Option<String> {
+            let (len, behind) = rest.split_first_chunk::<2>()?;
+            let (text, behind) = behind.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
+            rest = behind;
+            Some(core::str::from_utf8(text).ok()?.to_owned())
+        };
+        let started = Self {
+            provider: ProviderId::parse(&text()?).ok()?,
+            issuer: text()?,
+            redirect_uri: text()?,
+            return_to: text()?,
+            state: State::new(text()?),
+            secret: FlowSecret::new(*secret),
+            started_at: Timestamp::from_micros(i64::from_be_bytes(*micros)),
+        };
+        rest.is_empty().then_some(started)
+    }
+}
