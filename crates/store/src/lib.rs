@@ -1,1 +1,7 @@
-//! Vestibule's storage: SQLite, and the conformance suite every store passes.
+//! Vestibule's storage. It knows rows and transactions, and nothing of protocols or of who may do what.
+
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+#[cfg(feature = "sqlite")]
+pub use crate::sqlite::{OpenError, OpenMode, SqliteStore};

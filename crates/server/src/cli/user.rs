@@ -1,0 +1,147 @@
+//! `vestibule user`: what an operator does to users.
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+use vestibule::Vestibule;
+use vestibule::accounts::{EmailAddress, User, UserId, UserQuery};
+
+use super::{CliError, Global, print, say};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// List users, the oldest first
+    List {
+        /// Part of the address or the name
+        #[arg(long)]
+        search: Option<String>,
+        /// How many at most
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+        /// Continue after this user
+        #[arg(long, value_name = "ID")]
+        after: Option<String>,
+    },
+    /// Show one user and the ways in
+    Show {
+        /// The user's id or e-mail address
+        user: String,
+    },
+    /// Keep a user out and end every session of theirs
+    Disable {
+        /// The user's id or e-mail address
+        user: String,
+    },
+    /// Let a user in again
+    Enable {
+        /// The user's id or e-mail address
+        user: String,
+    },
+    /// Make a user an administrator
+    Admin {
+        /// The user's id or e-mail address
+        user: String,
+        /// Take it away instead
+        #[arg(long)]
+        revoke: bool,
+    },
+}
+
+pub(crate) async fn run(global: &Global, verb: Verb) -> Result<(), CliError> {
+    let vestibule = super::beside(global).await?;
+    let outcome = act(&vestibule, global, verb).await;
+    vestibule.close().await;
+    outcome
+}
+
+async fn act(vestibule: &Vestibule, global: &Global, verb: Verb) -> Result<(), CliError> {
+    match verb {
+        Verb::List { search, limit, after } => {
+            let after = after.map(|id| UserId::parse(&id).ok_or_else(|| CliError::Told(format!("{id} is not the id of a user; `vestibule user list` shows ids")))).transpose()?;
+            let page = vestibule.users(UserQuery { search, email: None, after, limit }).await?;
+            if global.json {
+                return print(&json!({ "users": page.users.iter().map(as_json).collect::<Vec<_>>(), "next": page.next.map(|id| id.to_string()) }).to_string());
+            }
+            for user in &page.users {
+                print(&line(user))?;
+            }
+            if page.users.is_empty() {
+                say("no users");
+            }
+            if let Some(next) = page.next {
+                say(&format!("more: vestibule user list --after {next}"));
+            }
+            Ok(())
+        }
+        Verb::Show { user } => show(vestibule, global, &find(vestibule, &user).await?).await,
+        Verb::Disable { user } => {
+            let user = find(vestibule, &user).await?;
+            told(vestibule.set_active(user.id, false).await?, global, "disabled, and signed out everywhere")
+        }
+        Verb::Enable { user } => {
+            let user = find(vestibule, &user).await?;
+            told(vestibule.set_active(user.id, true).await?, global, "enabled")
+        }
+        Verb::Admin { user, revoke } => {
+            let user = find(vestibule, &user).await?;
+            let words = if revoke { "no longer an administrator" } else { "an administrator" };
+            told(vestibule.set_superuser(user.id, !revoke).await?, global, words)
+        }
+    }
+}
+
+/// The user with this id or address.
+async fn find(vestibule: &Vestibule, name: &str) -> Result<User, CliError> {
+    let nobody = || CliError::Told(format!("no user {name}; `vestibule user list --search ...` finds one"));
+    if let Some(id) = UserId::parse(name) {
+        return vestibule.user(id).await?.ok_or_else(nobody);
+    }
+    let email = EmailAddress::parse(name).map_err(|_| nobody())?;
+    let query = UserQuery { search: None, email: Some(email.key().clone()), after: None, limit: 1 };
+    vestibule.users(query).await?.users.into_iter().next().ok_or_else(nobody)
+}
+
+async fn show(vestibule: &Vestibule, global: &Global, user: &User) -> Result<(), CliError> {
+    let identities = vestibule.identities(user.id).await?;
+    if global.json {
+        let mut value = as_json(user);
+        value["identities"] = identities
+            .iter()
+            .map(|identity| json!({ "provider": identity.record.provider, "issuer": identity.record.issuer, "subject": identity.record.subject, "email": identity.record.email, "email_verified": identity.record.email_verified }))
+            .collect();
+        return print(&value.to_string());
+    }
+    print(&line(user))?;
+    for identity in &identities {
+        print(&format!("  {}  {}  {}", identity.record.provider, identity.record.issuer, identity.record.subject.escape_debug()))?;
+    }
+    Ok(())
+}
+
+fn told(user: Option<User>, global: &Global, words: &str) -> Result<(), CliError> {
+    let user = user.ok_or_else(|| CliError::Told("the user is gone".into()))?;
+    if global.json {
+        return print(&as_json(&user).to_string());
+    }
+    say(&format!("{} is {words}", user.id));
+    Ok(())
+}
+
+/// One line a user. Names come from outside: control characters do not reach the terminal.
+fn line(user: &User) -> String {
+    let email = user.email.as_ref().map_or("-", EmailAddress::as_str);
+    let name = user.name.as_deref().unwrap_or("-");
+    let state = if user.is_active { "active" } else { "disabled" };
+    let admin = if user.is_superuser { "  admin" } else { "" };
+    format!("{}  {state}{admin}  {}  {}", user.id, email.escape_debug(), name.escape_debug())
+}
+
+fn as_json(user: &User) -> Value {
+    json!({
+        "id": user.id.to_string(),
+        "email": user.email.as_ref().map(EmailAddress::as_str),
+        "is_active": user.is_active,
+        "is_superuser": user.is_superuser,
+        "is_verified": user.email.is_some(),
+        "name": user.name,
+    })
+}

@@ -1,0 +1,115 @@
+//! HTTP on a socket: limits on slow clients, one panic costs one request, and a shutdown that lets requests end.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::extract::{ConnectInfo, Request};
+use axum::routing::get;
+use axum::{Json, Router};
+use http::StatusCode;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tower::ServiceExt as _;
+use vestibule::Vestibule;
+
+/// How long a client may take to send its request's head.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many connections are served at once.
+const MAX_CONNECTIONS: usize = 10_000;
+/// How long requests may take to end at shutdown: longer than a callback may last.
+const DRAIN: Duration = Duration::from_secs(15);
+/// How often rows that are over are removed.
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
+
+/// All routes of the server.
+pub(crate) fn router(vestibule: &Vestibule) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "ok"))
+        .route("/readyz", get(ready))
+        .with_state(vestibule.clone())
+        .merge(vestibule.routes())
+        .merge(vestibule.pages())
+        .merge(vestibule.users_api())
+        .fallback(async || (StatusCode::NOT_FOUND, Json(json!({ "detail": "not_found", "code": "not_found" }))))
+        .layer(tower_http::catch_panic::CatchPanicLayer::new())
+}
+
+async fn ready(axum::extract::State(vestibule): axum::extract::State<Vestibule>) -> (StatusCode, &'static str) {
+    match vestibule.ready().await {
+        Ok(()) => (StatusCode::OK, "ready"),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database cannot be used"),
+    }
+}
+
+/// Serves until a signal, then lets requests end.
+pub(crate) async fn until_signal(listener: TcpListener, routes: Router, vestibule: Vestibule) {
+    let pruning = tokio::spawn(prune(vestibule.clone()));
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(64 * 1024);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30)).max_concurrent_streams(128);
+    let connections = std::sync::Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
+    let graceful = GracefulShutdown::new();
+    let mut signal = std::pin::pin!(signal());
+    loop {
+        let Ok(permit) = connections.clone().acquire_owned().await else { break };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut signal => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, most likely: others must end before one more can begin.
+                tracing::error!(event = "accept.failed", detail = %error, hint = "raise the limit of open files");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let _ = stream.set_nodelay(true);
+        let service = TowerToHyperService::new(routes.clone().map_request(move |mut request: Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(ConnectInfo::<SocketAddr>(peer));
+            request.map(axum::body::Body::new)
+        }));
+        let connection = graceful.watch(builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned());
+        tokio::spawn(async move {
+            let _ = connection.await;
+            drop(permit);
+        });
+    }
+    drop(listener);
+    tracing::info!(event = "server.draining");
+    if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
+        tracing::warn!(event = "server.drain_timeout", detail = "some requests did not end in time");
+    }
+    pruning.abort();
+    vestibule.close().await;
+    tracing::info!(event = "server.stopped");
+}
+
+async fn prune(vestibule: Vestibule) {
+    let mut every = tokio::time::interval(PRUNE_EVERY);
+    loop {
+        every.tick().await;
+        if let Err(error) = vestibule.prune().await {
+            tracing::warn!(event = "prune.failed", detail = %error);
+        }
+    }
+}
+
+async fn signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut term) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = term.recv() => return,
+                _ = tokio::signal::ctrl_c() => return,
+            }
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}

@@ -1,0 +1,114 @@
+//! Migrations: numbered, additive, remembered with their checksums, each applied once under the write lock.
+
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::digest;
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
+
+use super::open::OpenError;
+use super::sql;
+
+/// Every migration, in order. One is only ever added.
+pub(super) const MIGRATIONS: &[(i64, &str)] =
+    &[(1, include_str!("../../migrations/sqlite/0001_accounts.sql"))];
+
+/// Brings a file up to date with [`MIGRATIONS`].
+pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
+    apply(connection, path, MIGRATIONS)
+}
+
+pub(super) fn apply(
+    connection: &mut Connection,
+    path: &Path,
+    migrations: &[(i64, &str)],
+) -> Result<(), OpenError> {
+    let sqlite = |source| OpenError::Sqlite {
+        path: path.to_owned(),
+        source,
+    };
+    let newest = applied(connection, path, migrations)?;
+    let Some(last) = migrations.last().map(|(number, _)| *number) else {
+        return Ok(());
+    };
+    if newest == last {
+        return Ok(());
+    }
+    // A file that holds people is copied first. VACUUM INTO cannot run inside of a transaction.
+    if newest > 0 {
+        let copy = copy_name(path, newest);
+        if !copy.exists() {
+            connection
+                .execute(sql::VACUUM_INTO, [copy.to_string_lossy()])
+                .map_err(sqlite)?;
+            tracing::info!(event = "database.copied", copy = %copy.display());
+        }
+    }
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(sqlite)?;
+    // Another process may have been here while we waited for the lock.
+    let newest = applied(&transaction, path, migrations)?;
+    transaction
+        .execute_batch(sql::CREATE_MIGRATIONS)
+        .map_err(sqlite)?;
+    for (number, text) in migrations.iter().filter(|(number, _)| *number > newest) {
+        transaction.execute_batch(text).map_err(sqlite)?;
+        transaction
+            .execute(sql::INSERT_MIGRATION, (number, checksum(text)))
+            .map_err(sqlite)?;
+    }
+    transaction.commit().map_err(sqlite)
+}
+
+/// The newest applied migration, 0 for none, after all applied ones were compared with ours.
+fn applied(
+    connection: &Connection,
+    path: &Path,
+    migrations: &[(i64, &str)],
+) -> Result<i64, OpenError> {
+    let sqlite = |source| OpenError::Sqlite {
+        path: path.to_owned(),
+        source,
+    };
+    let exists: Option<i64> = connection
+        .query_row(sql::HAS_MIGRATIONS, [], |row| row.get(0))
+        .optional()
+        .map_err(sqlite)?;
+    if exists.is_none() {
+        return Ok(0);
+    }
+    let mut statement = connection.prepare(sql::SELECT_MIGRATIONS).map_err(sqlite)?;
+    let rows = statement
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .map_err(sqlite)?;
+    let mut newest = 0;
+    for row in rows {
+        let (number, found): (i64, Vec<u8>) = row.map_err(sqlite)?;
+        let Some((_, text)) = migrations.iter().find(|(ours, _)| *ours == number) else {
+            return Err(OpenError::Newer {
+                path: path.to_owned(),
+                found: number,
+            });
+        };
+        if found != checksum(text) {
+            return Err(OpenError::Checksum {
+                path: path.to_owned(),
+                number,
+            });
+        }
+        newest = newest.max(number);
+    }
+    Ok(newest)
+}
+
+pub(super) fn copy_name(path: &Path, newest: i64) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".before-{}", newest + 1));
+    PathBuf::from(name)
+}
+
+fn checksum(text: &str) -> Vec<u8> {
+    digest::digest(&digest::SHA256, text.as_bytes())
+        .as_ref()
+        .to_vec()
+}

@@ -1,0 +1,166 @@
+//! Opening a file: the lock, the settings of each connection, migrations.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::claims::Claims;
+use super::writer::Writer;
+use super::{READERS, Readers, SqliteStore, migrate};
+
+/// How long a write waits for another process's, such as the command line's.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Who opens the file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OpenMode {
+    /// A server: the only one on this file.
+    Serve,
+    /// The command line, beside a server that may be running.
+    CommandLine,
+}
+
+/// Why a file cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another server has it.
+    #[error("{} is in use by another `vestibule serve`. Stop it, or give this one another database_url", .0.display())]
+    InUse(PathBuf),
+    /// The file or its folder cannot be used.
+    #[error("cannot use the database {}: {source}. Check that its folder exists and that this user may write there", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// SQLite cannot use it.
+    #[error("cannot use the database {}: {source}", path.display())]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
+    /// The file was written by a newer version.
+    #[error("{} was written by a newer version of Vestibule (migration {found}). Use that version, or restore the copy made before the update", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The unknown migration.
+        found: i64,
+    },
+    /// A migration that was applied differs from ours.
+    #[error("migration {number} of {} is not the one that this version has. The file was changed by hand, or by an unreleased version; restore a backup", path.display())]
+    Checksum {
+        /// The file.
+        path: PathBuf,
+        /// Which one.
+        number: i64,
+    },
+}
+
+impl SqliteStore {
+    /// Opens or makes a database file and brings it up to date. Blocks; call it at start.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; each says what to do.
+    pub fn open(path: &Path, mode: OpenMode) -> Result<Self, OpenError> {
+        let file = |source| OpenError::File {
+            path: path.to_owned(),
+            source,
+        };
+        let sqlite = |source| OpenError::Sqlite {
+            path: path.to_owned(),
+            source,
+        };
+        let lock = match mode {
+            OpenMode::Serve => Some(lock(path)?),
+            OpenMode::CommandLine => None,
+        };
+        create_private(path).map_err(file)?;
+        let mut connection = connect(path, Role::Writer).map_err(sqlite)?;
+        migrate::run(&mut connection, path)?;
+
+        let claims = Claims::load(&connection).map_err(sqlite)?;
+        let readers = (0..READERS)
+            .map(|_| connect(path, Role::Reader).map(Mutex::new))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(sqlite)?;
+        let checkpoints = connect(path, Role::Writer).map_err(sqlite)?;
+        let writer = Writer::start(connection, checkpoints, path).map_err(file)?;
+        Ok(Self {
+            writer,
+            readers: Arc::new(Readers(readers)),
+            claims,
+            _lock: lock,
+        })
+    }
+}
+
+/// The lock of a serving process. The system releases it with the process, however that ends.
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let failed = |source| OpenError::File {
+        path: PathBuf::from(&name),
+        source,
+    };
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    private(&mut options);
+    let file = options.open(&name).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// Makes the file readable by its owner alone, before SQLite makes it otherwise.
+fn create_private(path: &Path) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    private(&mut options);
+    options.open(path).map(drop)
+}
+
+fn private(options: &mut OpenOptions) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    #[cfg(not(unix))]
+    let _ = options;
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Role {
+    Writer,
+    Reader,
+}
+
+fn connect(path: &Path, role: Role) -> rusqlite::Result<Connection> {
+    let access = match role {
+        Role::Writer => OpenFlags::SQLITE_OPEN_READ_WRITE,
+        Role::Reader => OpenFlags::SQLITE_OPEN_READ_ONLY,
+    };
+    let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    if role == Role::Writer {
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        // With NORMAL, a used code or a rotated token can come back after a power loss.
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", "ON")?;
+        // Another connection does it, so that no login waits for it.
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    }
+    connection.pragma_update(None, "trusted_schema", "OFF")?;
+    Ok(connection)
+}

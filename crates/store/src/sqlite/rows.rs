@@ -1,0 +1,90 @@
+//! Rows into records.
+
+use rusqlite::types::Type;
+use rusqlite::{Error, Result, Row};
+use vestibule_accounts::{
+    Account, EmailAddress, Identity, IdentityRecord, Session, SessionId, SignedIn, StoredKey,
+    Timestamp, User, UserId, UserVersion,
+};
+
+fn time(row: &Row<'_>, at: usize) -> Result<Timestamp> {
+    Ok(Timestamp::from_micros(row.get(at)?))
+}
+
+fn email(row: &Row<'_>, at: usize) -> Result<Option<EmailAddress>> {
+    let text: Option<String> = row.get(at)?;
+    text.map(|text| {
+        EmailAddress::parse(&text)
+            .map_err(|error| Error::FromSqlConversionFailure(at, Type::Text, Box::new(error)))
+    })
+    .transpose()
+}
+
+pub(super) fn account(row: &Row<'_>) -> Result<Account> {
+    Ok(Account {
+        user: UserId::from_bytes(row.get(0)?),
+        version: UserVersion(row.get(1)?),
+        is_active: row.get(2)?,
+    })
+}
+
+pub(super) fn user(row: &Row<'_>) -> Result<User> {
+    Ok(User {
+        id: UserId::from_bytes(row.get(0)?),
+        version: UserVersion(row.get(1)?),
+        email: email(row, 2)?,
+        claimed_email: email(row, 3)?,
+        has_password: row.get(4)?,
+        name: row.get(5)?,
+        picture: row.get(6)?,
+        is_active: row.get(7)?,
+        is_superuser: row.get(8)?,
+        created_at: time(row, 9)?,
+        updated_at: time(row, 10)?,
+    })
+}
+
+pub(super) fn signed_in(row: &Row<'_>) -> Result<SignedIn> {
+    let user = user(row)?;
+    Ok(SignedIn {
+        session: Session {
+            id: SessionId::from_bytes(row.get(11)?),
+            user: user.id,
+            provider: row.get(12)?,
+            created_at: time(row, 13)?,
+            last_seen_at: time(row, 14)?,
+            expires_at: time(row, 15)?,
+            idle_seconds: row.get(16)?,
+        },
+        user,
+    })
+}
+
+pub(super) fn identity(row: &Row<'_>) -> Result<Identity> {
+    Ok(Identity {
+        user: UserId::from_bytes(row.get(0)?),
+        record: IdentityRecord {
+            issuer: row.get(1)?,
+            subject: row.get(2)?,
+            provider: row.get(3)?,
+            email: row.get(4)?,
+            email_verified: row.get(5)?,
+            name: row.get(6)?,
+            picture: row.get(7)?,
+        },
+        created_at: time(row, 8)?,
+        last_used_at: time(row, 9)?,
+    })
+}
+
+pub(super) fn key(row: &Row<'_>) -> Result<StoredKey> {
+    Ok(StoredKey {
+        kid: row.get(0)?,
+        algorithm: row.get(1)?,
+        sealed: row.get(2)?,
+        public_jwk: row.get(3)?,
+        created_at: time(row, 4)?,
+        active_from: time(row, 5)?,
+        retired_at: row.get::<_, Option<i64>>(6)?.map(Timestamp::from_micros),
+    })
+}

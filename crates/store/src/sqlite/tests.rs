@@ -1,0 +1,1 @@
+//! The rules of this store, each made to happen.

@@ -1,0 +1,580 @@
+//! The verbs: each one job of the writer, or one read.
+
+use rusqlite::{Connection, OptionalExtension as _, Params};
+use vestibule_accounts::{
+    Account, Act, Applied, ApplyError, BoxFuture, Claim, EmailKey, Identity, IdentityRecord, Known,
+    NewPasswordUser, RegisterError, SecretCheck, SessionHash, SessionId, SignIn, SignedIn,
+    StateHash, Store, StoreError, StoredKey, Timestamp, UnlinkError, User, UserId, UserPage,
+    UserQuery,
+};
+
+use super::claims::REMEMBER;
+use super::writer::JobError;
+use super::{Readers, SqliteStore, rows, sql, unavailable};
+
+/// How many rows one pruning job removes, so that logins go on between two.
+const PRUNE_ROWS: usize = 500;
+/// How many users a page holds at most.
+const MAX_PAGE: u32 = 1_000;
+
+impl Readers {
+    /// A point read, where it is asked.
+    fn read<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        read(&self.get()).map_err(|error| unavailable(&error))
+    }
+}
+
+fn execute(connection: &Connection, sql: &str, params: impl Params) -> rusqlite::Result<usize> {
+    connection.prepare_cached(sql)?.execute(params)
+}
+
+fn one<T>(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    row: fn(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Option<T>> {
+    connection
+        .prepare_cached(sql)?
+        .query_row(params, row)
+        .optional()
+}
+
+fn all<T>(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    row: fn(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    connection
+        .prepare_cached(sql)?
+        .query_map(params, row)?
+        .collect()
+}
+
+fn is_unique_violation(error: &rusqlite::Error) -> bool {
+    use rusqlite::ffi::{SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE};
+    matches!(error, rusqlite::Error::SqliteFailure(failure, _) if matches!(failure.extended_code, SQLITE_CONSTRAINT_PRIMARYKEY | SQLITE_CONSTRAINT_UNIQUE))
+}
+
+/// A row that must be new: a unique key, never an earlier read, says whether it is.
+fn insert_new(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+) -> Result<(), JobError<ApplyError>> {
+    match execute(connection, sql, params) {
+        Ok(_) => Ok(()),
+        Err(error) if is_unique_violation(&error) => Err(JobError::Domain(ApplyError::Conflict)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The account as it was decided on, or `Stale`.
+fn unchanged(connection: &Connection, expected: &Account) -> Result<(), JobError<ApplyError>> {
+    match one(
+        connection,
+        sql::SELECT_ACCOUNT,
+        [expected.user.as_bytes()],
+        rows::account,
+    )? {
+        Some(found) if found == *expected => Ok(()),
+        _ => Err(JobError::Domain(ApplyError::Stale)),
+    }
+}
+
+fn active(connection: &Connection, expected: &Account) -> Result<(), JobError<ApplyError>> {
+    if !expected.is_active {
+        return Err(JobError::Domain(ApplyError::Stale));
+    }
+    unchanged(connection, expected)
+}
+
+fn insert_identity(
+    connection: &Connection,
+    user: UserId,
+    record: &IdentityRecord,
+    now: Timestamp,
+) -> Result<(), JobError<ApplyError>> {
+    let params = (
+        &record.issuer,
+        &record.subject,
+        user.as_bytes(),
+        &record.provider,
+        &record.email,
+        record.email_verified,
+        &record.name,
+        &record.picture,
+        now.micros(),
+    );
+    insert_new(connection, sql::INSERT_IDENTITY, params)
+}
+
+/// A whole sign-in, inside of a savepoint.
+fn apply(connection: &Connection, sign_in: &SignIn) -> Result<Applied, JobError<ApplyError>> {
+    let (record, now) = (&sign_in.identity, sign_in.now);
+    let id = match &sign_in.act {
+        Act::SignIn(account) => {
+            active(connection, account)?;
+            let params = (
+                &record.issuer,
+                &record.subject,
+                account.user.as_bytes(),
+                &record.provider,
+                &record.email,
+                record.email_verified,
+                &record.name,
+                &record.picture,
+                now.micros(),
+            );
+            if execute(connection, sql::UPDATE_IDENTITY, params)? == 0 {
+                return Err(JobError::Domain(ApplyError::Stale));
+            }
+            account.user
+        }
+        Act::Link(account) => {
+            active(connection, account)?;
+            insert_identity(connection, account.user, record, now)?;
+            execute(
+                connection,
+                sql::RAISE_VERSION,
+                (account.user.as_bytes(), now.micros()),
+            )?;
+            account.user
+        }
+        Act::Create { user, evict } => {
+            if let Some(claimant) = evict {
+                unchanged(connection, claimant)?;
+                execute(
+                    connection,
+                    sql::EMPTY_CLAIMANT,
+                    (claimant.user.as_bytes(), now.micros()),
+                )?;
+                execute(
+                    connection,
+                    sql::DELETE_SESSIONS_OF,
+                    [claimant.user.as_bytes()],
+                )?;
+            }
+            let key = user.email.as_ref().map(|email| email.key().as_str());
+            if let Some(key) = key
+                && one(connection, sql::SELECT_CLAIMANT, [key], rows::account)?.is_some()
+            {
+                // Somebody began to claim the address since the decision.
+                return Err(JobError::Domain(ApplyError::Stale));
+            }
+            let email = user.email.as_ref().map(|email| email.as_str());
+            insert_new(
+                connection,
+                sql::INSERT_USER,
+                (
+                    user.id.as_bytes(),
+                    email,
+                    key,
+                    &user.name,
+                    &user.picture,
+                    now.micros(),
+                ),
+            )?;
+            insert_identity(connection, user.id, record, now)?;
+            user.id
+        }
+    };
+    if let Some(old) = &sign_in.replaces {
+        execute(connection, sql::DELETE_SESSION, [old.as_bytes()])?;
+    }
+    let session = &sign_in.session;
+    execute(
+        connection,
+        sql::INSERT_SESSION,
+        (
+            session.hash.as_bytes(),
+            session.id.as_bytes(),
+            id.as_bytes(),
+            &session.provider,
+            now.micros(),
+            session.expires_at.micros(),
+            session.idle_seconds,
+        ),
+    )?;
+    execute(
+        connection,
+        sql::INSERT_CLAIM,
+        (now.micros(), sign_in.claim.as_bytes()),
+    )?;
+    let user = one(connection, sql::SELECT_USER, [id.as_bytes()], rows::user)?
+        .ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    Ok(Applied { user })
+}
+
+/// A `LIKE` pattern for text that somebody typed.
+fn containing(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
+impl Store for SqliteStore {
+    fn claim_state(
+        &self,
+        state: StateHash,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Claim, StoreError>> {
+        Box::pin(async move { self.claims.claim(state, now) })
+    }
+
+    fn known(
+        &self,
+        issuer: String,
+        subject: String,
+        email: Option<EmailKey>,
+    ) -> BoxFuture<'_, Result<Known, StoreError>> {
+        Box::pin(async move {
+            self.readers.read(|connection| {
+                // One snapshot for all three reads.
+                let snapshot = connection.unchecked_transaction()?;
+                let identity = one(
+                    &snapshot,
+                    sql::SELECT_IDENTITY_OWNER,
+                    (&issuer, &subject),
+                    rows::account,
+                )?;
+                let (mut owner, mut claimant) = (None, None);
+                if let Some(key) = &email {
+                    owner = one(&snapshot, sql::SELECT_OWNER, [key.as_str()], rows::account)?;
+                    claimant = one(
+                        &snapshot,
+                        sql::SELECT_CLAIMANT,
+                        [key.as_str()],
+                        rows::account,
+                    )?;
+                }
+                Ok(Known {
+                    identity,
+                    owner,
+                    claimant,
+                })
+            })
+        })
+    }
+
+    fn apply(&self, sign_in: SignIn) -> BoxFuture<'_, Result<Applied, ApplyError>> {
+        Box::pin(
+            self.writer
+                .submit(move |connection| apply(connection, &sign_in)),
+        )
+    }
+
+    fn session(
+        &self,
+        hash: SessionHash,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Option<SignedIn>, StoreError>> {
+        Box::pin(async move {
+            self.readers.read(|connection| {
+                one(
+                    connection,
+                    sql::SELECT_SESSION,
+                    (hash.as_bytes(), now.micros()),
+                    rows::signed_in,
+                )
+            })
+        })
+    }
+
+    fn touch_session(
+        &self,
+        id: SessionId,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.writer.submit(move |connection| {
+            execute(
+                connection,
+                sql::TOUCH_SESSION,
+                (id.as_bytes(), now.micros()),
+            )?;
+            Ok(())
+        }))
+    }
+
+    fn end_session(&self, hash: SessionHash) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(self.writer.submit(move |connection| {
+            Ok(execute(connection, sql::DELETE_SESSION, [hash.as_bytes()])? > 0)
+        }))
+    }
+
+    fn user(&self, id: UserId) -> BoxFuture<'_, Result<Option<User>, StoreError>> {
+        Box::pin(async move {
+            self.readers
+                .read(|connection| one(connection, sql::SELECT_USER, [id.as_bytes()], rows::user))
+        })
+    }
+
+    fn users(&self, query: UserQuery) -> BoxFuture<'_, Result<UserPage, StoreError>> {
+        let readers = self.readers.clone();
+        Box::pin(async move {
+            if let Some(key) = &query.email {
+                let user = readers.read(|connection| {
+                    one(
+                        connection,
+                        sql::SELECT_USER_BY_EMAIL,
+                        [key.as_str()],
+                        rows::user,
+                    )
+                })?;
+                return Ok(UserPage {
+                    users: user.into_iter().collect(),
+                    next: None,
+                });
+            }
+            // A search reads every row: not on a thread that serves others.
+            let page = tokio::task::spawn_blocking(move || {
+                let limit = query.limit.clamp(1, MAX_PAGE);
+                let after = query.after.map(|id| *id.as_bytes());
+                let search = query.search.as_deref().map(containing);
+                let mut users = readers.read(|connection| {
+                    all(
+                        connection,
+                        sql::SELECT_USERS,
+                        (after, search, limit + 1),
+                        rows::user,
+                    )
+                })?;
+                let more = users.len() > limit as usize;
+                users.truncate(limit as usize);
+                let next = if more {
+                    users.last().map(|user| user.id)
+                } else {
+                    None
+                };
+                Ok(UserPage { users, next })
+            });
+            page.await
+                .unwrap_or_else(|_| Err(StoreError::Unavailable("the read was cut off".into())))
+        })
+    }
+
+    fn identities(&self, user: UserId) -> BoxFuture<'_, Result<Vec<Identity>, StoreError>> {
+        Box::pin(async move {
+            self.readers.read(|connection| {
+                all(
+                    connection,
+                    sql::SELECT_IDENTITIES,
+                    [user.as_bytes()],
+                    rows::identity,
+                )
+            })
+        })
+    }
+
+    fn set_active(
+        &self,
+        user: UserId,
+        active: bool,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Option<User>, StoreError>> {
+        Box::pin(self.writer.submit(move |connection| {
+            execute(
+                connection,
+                sql::SET_ACTIVE,
+                (user.as_bytes(), active, now.micros()),
+            )?;
+            if !active {
+                execute(connection, sql::DELETE_SESSIONS_OF, [user.as_bytes()])?;
+            }
+            Ok(one(
+                connection,
+                sql::SELECT_USER,
+                [user.as_bytes()],
+                rows::user,
+            )?)
+        }))
+    }
+
+    fn set_superuser(
+        &self,
+        user: UserId,
+        superuser: bool,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Option<User>, StoreError>> {
+        Box::pin(self.writer.submit(move |connection| {
+            execute(
+                connection,
+                sql::SET_SUPERUSER,
+                (user.as_bytes(), superuser, now.micros()),
+            )?;
+            Ok(one(
+                connection,
+                sql::SELECT_USER,
+                [user.as_bytes()],
+                rows::user,
+            )?)
+        }))
+    }
+
+    fn unlink(
+        &self,
+        account: Account,
+        issuer: String,
+        subject: String,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<bool, UnlinkError>> {
+        Box::pin(self.writer.submit(move |connection| {
+            let id = account.user.as_bytes();
+            if one(connection, sql::SELECT_ACCOUNT, [id], rows::account)? != Some(account) {
+                return Err(JobError::Domain(UnlinkError::Stale));
+            }
+            if execute(connection, sql::DELETE_IDENTITY, (id, &issuer, &subject))? == 0 {
+                return Ok(false);
+            }
+            let left: i64 = connection
+                .prepare_cached(sql::COUNT_WAYS_IN)?
+                .query_row([id], |row| row.get(0))?;
+            if left == 0 {
+                return Err(JobError::Domain(UnlinkError::LastMethod));
+            }
+            execute(connection, sql::RAISE_VERSION, (id, now.micros()))?;
+            Ok(true)
+        }))
+    }
+
+    fn register(
+        &self,
+        user: NewPasswordUser,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<User, RegisterError>> {
+        Box::pin(self.writer.submit(move |connection| {
+            let (id, email) = (user.id.as_bytes(), &user.claimed_email);
+            let taken: bool = connection
+                .prepare_cached(sql::SELECT_HAS_ADDRESS)?
+                .query_row([email.key().as_str()], |row| row.get(0))?;
+            if taken {
+                return Err(JobError::Domain(RegisterError::Exists));
+            }
+            execute(
+                connection,
+                sql::INSERT_PASSWORD_USER,
+                (
+                    id,
+                    email.as_str(),
+                    email.key().as_str(),
+                    user.password_hash.expose(),
+                    now.micros(),
+                ),
+            )?;
+            Ok(one(connection, sql::SELECT_USER, [id], rows::user)?
+                .ok_or(rusqlite::Error::QueryReturnedNoRows)?)
+        }))
+    }
+
+    fn signing_keys(&self) -> BoxFuture<'_, Result<Vec<StoredKey>, StoreError>> {
+        Box::pin(async move {
+            self.readers
+                .read(|connection| all(connection, sql::SELECT_KEYS, [], rows::key))
+        })
+    }
+
+    fn add_signing_key(
+        &self,
+        key: StoredKey,
+        retire_others_at: Timestamp,
+        only_if_none: bool,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(self.writer.submit(move |connection| {
+            let count: i64 = connection
+                .prepare_cached(sql::COUNT_KEYS)?
+                .query_row([], |row| row.get(0))?;
+            if only_if_none && count > 0 {
+                return Ok(false);
+            }
+            execute(connection, sql::RETIRE_KEYS, [retire_others_at.micros()])?;
+            let params = (
+                &key.kid,
+                &key.algorithm,
+                &key.sealed,
+                &key.public_jwk,
+                key.created_at.micros(),
+                key.active_from.micros(),
+                key.retired_at.map(Timestamp::micros),
+            );
+            execute(connection, sql::INSERT_KEY, params)?;
+            Ok(true)
+        }))
+    }
+
+    fn check_secret(
+        &self,
+        ours: [u8; 32],
+        previous: Option<[u8; 32]>,
+    ) -> BoxFuture<'_, Result<SecretCheck, StoreError>> {
+        Box::pin(self.writer.submit(move |connection| {
+            let found: Option<Vec<u8>> = connection
+                .prepare_cached(sql::SELECT_SECRET_CHECK)?
+                .query_row([], |row| row.get(0))
+                .optional()?;
+            let replace = match &found {
+                Some(found) if *found == ours => false,
+                Some(found) if previous.is_some_and(|previous| *found == previous) => true,
+                Some(_) => return Ok(SecretCheck::Other),
+                None => true,
+            };
+            if replace {
+                execute(connection, sql::UPSERT_SECRET_CHECK, [ours])?;
+            }
+            Ok(SecretCheck::Ours)
+        }))
+    }
+
+    fn prune(&self, now: Timestamp) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(async move {
+            let mut removed = self
+                .writer
+                .submit::<_, StoreError, _>(move |connection| {
+                    Ok(execute(connection, sql::PRUNE_KEYS, [now.micros()])?)
+                })
+                .await?;
+            for (statement, until) in [
+                (sql::PRUNE_SESSIONS, now),
+                (sql::PRUNE_CLAIMS, now.minus_seconds(REMEMBER)),
+            ] {
+                loop {
+                    let chunk = self
+                        .writer
+                        .submit::<_, StoreError, _>(move |connection| {
+                            Ok(execute(
+                                connection,
+                                statement,
+                                (until.micros(), PRUNE_ROWS as i64),
+                            )?)
+                        })
+                        .await?;
+                    removed += chunk;
+                    if chunk < PRUNE_ROWS {
+                        break;
+                    }
+                }
+            }
+            Ok(removed as u64)
+        })
+    }
+
+    fn ready(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.writer.submit(|connection| {
+            connection.query_row("SELECT 1", [], |_| Ok(()))?;
+            Ok(())
+        }))
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move { tokio::task::block_in_place(|| self.writer.close()) })
+    }
+}
