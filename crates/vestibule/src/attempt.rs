@@ -41,13 +41,19 @@ impl Attempt {
     }
 
     pub(crate) fn reference(&self) -> Reference {
-        Reference(self.random[..10].iter().map(|byte| char::from(b'a' + byte % 26)).collect())
+        Reference(
+            self.random[..10]
+                .iter()
+                .map(|byte| char::from(b'a' + byte % 26))
+                .collect(),
+        )
     }
 }
 
 impl Reference {
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        (text.len() == 10 && text.bytes().all(|b| b.is_ascii_lowercase())).then(|| Self(text.to_owned()))
+        (text.len() == 10 && text.bytes().all(|b| b.is_ascii_lowercase()))
+            .then(|| Self(text.to_owned()))
     }
 }
 
@@ -59,7 +65,10 @@ impl fmt::Display for Reference {
 
 /// What tells the flow cookies of several tabs apart.
 pub(crate) fn cookie_suffix(state: &StateHash) -> String {
-    state.as_bytes()[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+    state.as_bytes()[..4]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -76,8 +85,14 @@ mod tests {
             provider: ProviderId::parse("google").unwrap(),
         };
         let read = Attempt::from_bytes(&attempt.to_bytes()).unwrap();
-        assert_eq!((read.random, read.started_at, read.provider), (attempt.random, attempt.started_at, attempt.provider.clone()));
-        assert_eq!(Reference::parse(&attempt.reference().to_string()), Some(attempt.reference()));
+        assert_eq!(
+            (read.random, read.started_at, read.provider),
+            (attempt.random, attempt.started_at, attempt.provider.clone())
+        );
+        assert_eq!(
+            Reference::parse(&attempt.reference().to_string()),
+            Some(attempt.reference())
+        );
     }
 
     proptest! {

@@ -175,20 +175,34 @@ pub struct Failure {
 
 impl Failure {
     pub(crate) fn new(code: Code, reason: &'static str, operator: impl Into<String>) -> Self {
-        Self { code, reason, operator: operator.into() }
+        Self {
+            code,
+            reason,
+            operator: operator.into(),
+        }
     }
 
     /// A failure that a step of the protocol reported.
     pub(crate) fn of_step(code: &str, reason: &'static str, operator: &dyn fmt::Display) -> Self {
-        Self::new(Code::named(code).unwrap_or(Code::InternalError), reason, operator.to_string())
+        Self::new(
+            Code::named(code).unwrap_or(Code::InternalError),
+            reason,
+            operator.to_string(),
+        )
     }
 }
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Corrupt(_) => Self::new(Code::InternalError, "database_corrupt", error.to_string()),
-            _ => Self::new(Code::ServiceUnavailable, "database_unavailable", error.to_string()),
+            StoreError::Corrupt(_) => {
+                Self::new(Code::InternalError, "database_corrupt", error.to_string())
+            }
+            _ => Self::new(
+                Code::ServiceUnavailable,
+                "database_unavailable",
+                error.to_string(),
+            ),
         }
     }
 }
@@ -196,13 +210,41 @@ impl From<StoreError> for Failure {
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         let (code, reason, operator) = match refusal {
-            Refusal::AccountDisabled => (Code::AccountDisabled, "account_disabled", "the account is disabled; `vestibule user enable` lets it in again"),
-            Refusal::EmailMissing => (Code::EmailMissing, "email_missing", "the provider sent no usable e-mail address; ask for the scope `email`, or set require_email = false"),
-            Refusal::EmailUnverified => (Code::EmailUnverified, "email_unverified", "the provider does not say that the address is verified; set require_email = false to let such people in without an address"),
-            Refusal::AccountExists => (Code::AccountExists, "linking_is_never", "the verified address belongs to another account, and linking = \"never\""),
-            Refusal::IdentityInUse => (Code::IdentityInUse, "identity_in_use", "this identity is a way in of another account"),
-            Refusal::SignupClosed => (Code::SignupClosed, "signup_closed", "a new person came, and signup does not let new people in; see the key `signup`"),
-            Refusal::DomainNotAllowed => (Code::DomainNotAllowed, "domain_not_allowed", "a new person came from a domain that allowed_domains does not hold"),
+            Refusal::AccountDisabled => (
+                Code::AccountDisabled,
+                "account_disabled",
+                "the account is disabled; `vestibule user enable` lets it in again",
+            ),
+            Refusal::EmailMissing => (
+                Code::EmailMissing,
+                "email_missing",
+                "the provider sent no usable e-mail address; ask for the scope `email`, or set require_email = false",
+            ),
+            Refusal::EmailUnverified => (
+                Code::EmailUnverified,
+                "email_unverified",
+                "the provider does not say that the address is verified; set require_email = false to let such people in without an address",
+            ),
+            Refusal::AccountExists => (
+                Code::AccountExists,
+                "linking_is_never",
+                "the verified address belongs to another account, and linking = \"never\"",
+            ),
+            Refusal::IdentityInUse => (
+                Code::IdentityInUse,
+                "identity_in_use",
+                "this identity is a way in of another account",
+            ),
+            Refusal::SignupClosed => (
+                Code::SignupClosed,
+                "signup_closed",
+                "a new person came, and signup does not let new people in; see the key `signup`",
+            ),
+            Refusal::DomainNotAllowed => (
+                Code::DomainNotAllowed,
+                "domain_not_allowed",
+                "a new person came from a domain that allowed_domains does not hold",
+            ),
         };
         Self::new(code, reason, operator)
     }

@@ -29,5 +29,9 @@ pub(crate) fn login_failed(provider: &str, reference: Option<&Reference>, failur
 /// A target that is not ours: the value, and the configuration that decides.
 pub(crate) fn return_to_refused(value: &str) {
     let value: String = value.chars().take(200).collect();
-    warn!(event = "return_to.refused", ?value, hint = "return_to must be a path such as /account on public_url");
+    warn!(
+        event = "return_to.refused",
+        ?value,
+        hint = "return_to must be a path such as /account on public_url"
+    );
 }

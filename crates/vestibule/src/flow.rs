@@ -11,8 +11,8 @@ use vestibule_accounts::{
     NewUser, SessionId, SessionToken, SignIn, StateHash, User, UserId, decide,
 };
 use vestibule_oidc::{
-    self as oidc, CallbackQuery, EmailClaim, FlowSecret, LoginRequest, Prompt, Provider, ProviderId,
-    Started, State, Timestamp, VerifiedIdentity,
+    self as oidc, CallbackQuery, EmailClaim, FlowSecret, LoginRequest, Prompt, Provider,
+    ProviderId, Started, State, Timestamp, VerifiedIdentity,
 };
 
 use crate::Vestibule;
@@ -75,15 +75,30 @@ pub(crate) struct LoginFailed {
 
 impl Vestibule {
     /// Begins a login at a provider (RFC 6749 section 4.1.1). Writes nothing: the attempt lives in the browser.
-    pub(crate) async fn begin_login(&self, provider: &str, request: LoginStart) -> Result<LoginBegun, Failure> {
+    pub(crate) async fn begin_login(
+        &self,
+        provider: &str,
+        request: LoginStart,
+    ) -> Result<LoginBegun, Failure> {
         let provider = self.provider(provider)?;
         let metadata = self.inner.remote.metadata(&provider).await?;
         let now = self.now();
 
-        let attempt = Attempt { random: self.random(), started_at: now, provider: provider.id.clone() };
-        let state = State::new(self.inner.sealer.seal_text(Purpose::State, &attempt.to_bytes()));
+        let attempt = Attempt {
+            random: self.random(),
+            started_at: now,
+            provider: provider.id.clone(),
+        };
+        let state = State::new(
+            self.inner
+                .sealer
+                .seal_text(Purpose::State, &attempt.to_bytes()),
+        );
         let hash = StateHash::of(state.expose().as_bytes());
-        let return_to = request.return_to.map_or_else(|| self.inner.default_return_to.clone(), |to| to.as_str().to_owned());
+        let return_to = request.return_to.map_or_else(
+            || self.inner.default_return_to.clone(),
+            |to| to.as_str().to_owned(),
+        );
         let login = LoginRequest {
             state,
             secret: FlowSecret::new(self.random()),
@@ -95,21 +110,45 @@ impl Vestibule {
         let (authorization_url, started) = oidc::start(&provider, &metadata, login);
 
         events::login_started(&provider, &attempt.reference());
-        let flow_cookie = self.inner.sealer.seal_text(Purpose::Flow, &started.to_bytes());
-        Ok(LoginBegun { authorization_url, state: hash, flow_cookie })
+        let flow_cookie = self
+            .inner
+            .sealer
+            .seal_text(Purpose::Flow, &started.to_bytes());
+        Ok(LoginBegun {
+            authorization_url,
+            state: hash,
+            flow_cookie,
+        })
     }
 
     /// Ends a login: the provider has sent the browser back (RFC 6749 section 4.1.2 and on). Runs in a task of its
     /// own, so that a browser that goes away does not split it.
-    pub(crate) async fn finish_login(self, provider: String, request: CallbackRequest) -> Result<LoginFinished, LoginFailed> {
+    pub(crate) async fn finish_login(
+        self,
+        provider: String,
+        request: CallbackRequest,
+    ) -> Result<LoginFinished, LoginFailed> {
         let task = tokio::spawn(async move { self.finish(&provider, request).await });
         task.await.unwrap_or_else(|_| {
-            let failure = Failure::new(Code::InternalError, "panic", "a sign-in panicked; please report it with this log");
-            Err(LoginFailed { failure, reference: None, state: None, signed_in: false })
+            let failure = Failure::new(
+                Code::InternalError,
+                "panic",
+                "a sign-in panicked; please report it with this log",
+            );
+            Err(LoginFailed {
+                failure,
+                reference: None,
+                state: None,
+                signed_in: false,
+            })
         })
     }
 
-    async fn finish(&self, provider: &str, request: CallbackRequest) -> Result<LoginFinished, LoginFailed> {
+    async fn finish(
+        &self,
+        provider: &str,
+        request: CallbackRequest,
+    ) -> Result<LoginFinished, LoginFailed> {
         let mut trace = LoginFailed {
             failure: Failure::new(Code::InternalError, "unfinished", ""),
             reference: None,
@@ -125,18 +164,32 @@ impl Vestibule {
         }
     }
 
-    async fn finish_steps(&self, provider: &str, request: CallbackRequest, trace: &mut LoginFailed) -> Result<LoginFinished, Failure> {
+    async fn finish_steps(
+        &self,
+        provider: &str,
+        request: CallbackRequest,
+        trace: &mut LoginFailed,
+    ) -> Result<LoginFinished, Failure> {
         let deadline = tokio::time::Instant::now() + CALLBACK_DEADLINE;
         let now = self.now();
 
         // Whose attempt is it, and is this the browser that began it?
         let query = CallbackQuery::parse(&request.query);
-        let (started, state) = self.open_attempt(provider, query.as_ref().ok().and_then(CallbackQuery::state), &request, now, trace).await?;
-        let query = query.map_err(|error| Failure::of_step(error.code(), error.reason(), &error))?;
+        let (started, state) = self
+            .open_attempt(
+                provider,
+                query.as_ref().ok().and_then(CallbackQuery::state),
+                &request,
+                now,
+                trace,
+            )
+            .await?;
+        let query =
+            query.map_err(|error| Failure::of_step(error.code(), error.reason(), &error))?;
         let provider = self.provider(provider)?;
 
         // What did the provider answer? (RFC 6749 section 4.1.2, RFC 9207)
-        let metadata = self.inner.remote.metadata(&provider).await?;
+        let metadata = within(deadline, self.inner.remote.metadata(&provider)).await?;
         let callback = started
             .callback(&provider, &metadata, query, now)
             .map_err(|error| Failure::of_step(error.code(), error.reason(), &error))?;
@@ -145,27 +198,54 @@ impl Vestibule {
         // The code for tokens (RFC 6749 section 4.1.3). Never sent twice.
         let exchanged = {
             let _permit = self.inner.rate.token_request(&provider.id)?;
-            let response = self.inner.transport.send(&provider, callback.token_request(&provider, &metadata), remaining(deadline)).await?;
+            let request = callback.token_request(&provider, &metadata);
+            let response = self
+                .inner
+                .transport
+                .send(&provider, request, remaining(deadline))
+                .await?
+                .response;
             callback
                 .token_response(&provider, response)
                 .map_err(|error| Failure::of_step(error.code(), error.reason(), &error))?
         };
 
         // Who is it? (OpenID Connect Core section 3.1.3.7)
-        let keys = within(deadline, self.inner.remote.keys_for(&provider, &metadata, exchanged.header())).await?;
+        let keys = within(
+            deadline,
+            self.inner
+                .remote
+                .keys_for(&provider, &metadata, exchanged.header()),
+        )
+        .await?;
         let identity = exchanged
             .verify(&provider, &metadata, &keys, self.now())
             .map_err(|error| Failure::of_step(error.code(), error.reason(), &error))?;
-        let identity = self.complete(&provider, &metadata, identity, deadline).await?;
+        let identity = self
+            .complete(&provider, &metadata, identity, deadline)
+            .await?;
 
         // Who is that to us?
         let session = SessionToken::new(self.random());
-        let user = self.admit(&provider, &identity, &session, request.session.as_ref(), state).await?;
+        let user = self
+            .admit(
+                &provider,
+                &identity,
+                &session,
+                request.session.as_ref(),
+                state,
+            )
+            .await?;
         if let Some(old) = &request.session {
             self.inner.sessions.forget(&old.hash());
         }
         events::login_succeeded(&provider, trace.reference.as_ref(), user.id);
-        Ok(LoginFinished { return_to, session, max_age: self.inner.session_lifetime, state })
+        Ok(LoginFinished {
+            return_to,
+            session,
+            max_age: self.inner.session_lifetime,
+            state,
+        })
     }
 
     /// Opens the attempt that a callback names and consumes it. Each way to lose an attempt has a code of its own,
@@ -181,7 +261,11 @@ impl Vestibule {
         let Some(state) = state else {
             // A query that does not parse keeps its state out of reach: nothing of it can be believed.
             return Err(match CallbackQuery::parse(&request.query) {
-                Ok(_) => Failure::new(Code::StateMissing, "state_missing", "the callback carries no state; the provider must return the one that it was sent"),
+                Ok(_) => Failure::new(
+                    Code::StateMissing,
+                    "state_missing",
+                    "the callback carries no state; the provider must return the one that it was sent",
+                ),
                 Err(error) => Failure::of_step(error.code(), error.reason(), &error),
             });
         };
@@ -196,7 +280,11 @@ impl Vestibule {
         trace.state = Some(hash);
 
         if now.seconds().saturating_sub(attempt.started_at.seconds()) > attempt::LIFETIME_SECONDS {
-            return Err(Failure::new(Code::StateExpired, "state_expired", "the person took longer than ten minutes at the provider"));
+            return Err(Failure::new(
+                Code::StateExpired,
+                "state_expired",
+                "the person took longer than ten minutes at the provider",
+            ));
         }
         // One winner, before anything is sent (S12). Nothing after this line can be tried twice.
         if self.inner.store.claim_state(hash, now).await? == Claim::Used {
@@ -204,17 +292,28 @@ impl Vestibule {
                 Some(session) => self.signed_in(session).await?.is_some(),
                 None => false,
             };
-            return Err(Failure::new(Code::StateUsed, "state_used", "the callback was loaded before: the back button, a reload, or a replay"));
+            return Err(Failure::new(
+                Code::StateUsed,
+                "state_used",
+                "the callback was loaded before: the back button, a reload, or a replay",
+            ));
         }
         if attempt.provider.as_str() != provider {
             return Err(Failure::new(
                 Code::ProviderMismatch,
                 "provider_path",
-                format!("the attempt began with provider {}, and the callback is that of {provider}", attempt.provider),
+                format!(
+                    "the attempt began with provider {}, and the callback is that of {provider}",
+                    attempt.provider
+                ),
             ));
         }
         if request.flow_cookies.is_empty() {
-            return Err(Failure::new(Code::CookieMissing, "cookie_missing", "the browser sent no cookie of ours: cookies are blocked, or the login began under another host name than public_url's"));
+            return Err(Failure::new(
+                Code::CookieMissing,
+                "cookie_missing",
+                "the browser sent no cookie of ours: cookies are blocked, or the login began under another host name than public_url's",
+            ));
         }
         let suffix = attempt::cookie_suffix(&hash);
         let started = request
@@ -239,8 +338,15 @@ impl Vestibule {
         if !self.inner.policy.require_email || *identity.email() != EmailClaim::Absent {
             return Ok(identity);
         }
-        let Some(request) = identity.userinfo_request(metadata) else { return Ok(identity) };
-        let response = self.inner.transport.send(provider, request, remaining(deadline)).await?;
+        let Some(request) = identity.userinfo_request(metadata) else {
+            return Ok(identity);
+        };
+        let response = self
+            .inner
+            .transport
+            .send(provider, request, remaining(deadline))
+            .await?
+            .response;
         identity
             .with_userinfo(provider, response)
             .map_err(|error| Failure::of_step(error.code(), error.reason(), &error))
@@ -264,7 +370,15 @@ impl Vestibule {
         let record = record(provider, identity);
         for _ in 0..DECISIONS {
             let now = self.now();
-            let known = self.inner.store.known(record.issuer.clone(), record.subject.clone(), address.clone()).await?;
+            let known = self
+                .inner
+                .store
+                .known(
+                    record.issuer.clone(),
+                    record.subject.clone(),
+                    address.clone(),
+                )
+                .await?;
             let act = match decide(&facts, &known, &self.inner.policy, Intent::SignIn) {
                 Decision::SignIn(account) => Act::SignIn(account),
                 Decision::Link(account) => Act::Link(account),
@@ -278,10 +392,18 @@ impl Vestibule {
                     evict,
                 },
                 Decision::AskToLink(_) => {
-                    return Err(Failure::new(Code::AccountExists, "link_not_confirmed", "the verified address belongs to an account that signs in another way; linking = \"verified\" joins them where the provider is authoritative for the address"));
+                    return Err(Failure::new(
+                        Code::AccountExists,
+                        "link_not_confirmed",
+                        "the verified address belongs to an account that signs in another way; linking = \"verified\" joins them where the provider is authoritative for the address",
+                    ));
                 }
                 Decision::AskClaimant(_) => {
-                    return Err(Failure::new(Code::AccountExists, "claimed_by_password", "a password account that never proved the address claims it; linking = \"never\" gives the address to whom the provider vouches for"));
+                    return Err(Failure::new(
+                        Code::AccountExists,
+                        "claimed_by_password",
+                        "a password account that never proved the address claims it; linking = \"never\" gives the address to whom the provider vouches for",
+                    ));
                 }
                 Decision::Refuse(refusal) => return Err(refusal.into()),
             };
@@ -303,18 +425,40 @@ impl Vestibule {
                 Ok(applied) => return Ok(applied.user),
                 Err(ApplyError::Conflict | ApplyError::Stale) => {}
                 Err(ApplyError::Store(error)) => return Err(error.into()),
-                Err(error) => return Err(Failure::new(Code::InternalError, "apply", error.to_string())),
+                Err(error) => {
+                    return Err(Failure::new(
+                        Code::InternalError,
+                        "apply",
+                        error.to_string(),
+                    ));
+                }
             }
         }
-        Err(Failure::new(Code::ServiceUnavailable, "decision_contended", "the account changed three times while one sign-in was decided"))
+        Err(Failure::new(
+            Code::ServiceUnavailable,
+            "decision_contended",
+            "the account changed three times while one sign-in was decided",
+        ))
     }
 
     /// The configured provider with this name.
     pub(crate) fn provider(&self, id: &str) -> Result<Arc<Provider>, Failure> {
         ProviderId::parse(id)
             .ok()
-            .and_then(|id| self.inner.providers.iter().find(|provider| provider.id == id).cloned())
-            .ok_or_else(|| Failure::new(Code::ProviderUnknown, "provider_unknown", "no provider of this name is configured; see `vestibule config show`"))
+            .and_then(|id| {
+                self.inner
+                    .providers
+                    .iter()
+                    .find(|provider| provider.id == id)
+                    .cloned()
+            })
+            .ok_or_else(|| {
+                Failure::new(
+                    Code::ProviderUnknown,
+                    "provider_unknown",
+                    "no provider of this name is configured; see `vestibule config show`",
+                )
+            })
     }
 }
 
@@ -341,9 +485,16 @@ fn remaining(deadline: tokio::time::Instant) -> Duration {
 }
 
 /// Waits for a cache that may have to ask the provider, no longer than the callback may last.
-async fn within<T>(deadline: tokio::time::Instant, work: impl Future<Output = Result<T, crate::remote::RemoteError>>) -> Result<T, Failure> {
+async fn within<T>(
+    deadline: tokio::time::Instant,
+    work: impl Future<Output = Result<T, crate::remote::RemoteError>>,
+) -> Result<T, Failure> {
     match tokio::time::timeout_at(deadline, work).await {
         Ok(outcome) => Ok(outcome?),
-        Err(_) => Err(Failure::new(Code::ProviderUnavailable, "deadline", "the provider did not answer within 10 seconds")),
+        Err(_) => Err(Failure::new(
+            Code::ProviderUnavailable,
+            "deadline",
+            "the provider did not answer within 10 seconds",
+        )),
     }
 }

@@ -30,7 +30,10 @@ impl Vestibule {
         let active_from = now.plus_seconds(PUBLISHED_BEFORE_USE);
         let key = self.new_signing_key(now, active_from)?;
         let retire_at = active_from.plus_seconds(PUBLISHED_AFTER_USE);
-        self.inner.store.add_signing_key(key.clone(), retire_at, false).await?;
+        self.inner
+            .store
+            .add_signing_key(key.clone(), retire_at, false)
+            .await?;
         tracing::info!(event = "key.rotated", kid = key.kid);
         Ok(key)
     }
@@ -46,9 +49,15 @@ impl Vestibule {
         Ok(())
     }
 
-    fn new_signing_key(&self, now: Timestamp, active_from: Timestamp) -> Result<StoredKey, Failure> {
+    fn new_signing_key(
+        &self,
+        now: Timestamp,
+        active_from: Timestamp,
+    ) -> Result<StoredKey, Failure> {
         let algorithm = Algorithm::Es256;
-        let key = SigningKey::generate(algorithm).map_err(|error| Failure::new(Code::InternalError, "key_generation", error.to_string()))?;
+        let key = SigningKey::generate(algorithm).map_err(|error| {
+            Failure::new(Code::InternalError, "key_generation", error.to_string())
+        })?;
         Ok(StoredKey {
             kid: key.kid().to_owned(),
             algorithm: algorithm.name().to_owned(),

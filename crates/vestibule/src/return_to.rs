@@ -27,11 +27,18 @@ impl ReturnTo {
         }
         let begins_as_path = text.starts_with('/') && !text[1..].starts_with(['/', '\\']);
         // Browsers drop tabs and line ends anywhere in a URL and spaces around it; nobody honest sends them.
-        if !begins_as_path || text.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\') {
+        if !begins_as_path
+            || text
+                .chars()
+                .any(|c| c.is_control() || c.is_whitespace() || c == '\\')
+        {
             return Err(ReturnToError::NotOurs);
         }
         let resolved = origin.join(text).map_err(|_| ReturnToError::NotOurs)?;
-        if resolved.origin() != origin.origin() || !resolved.username().is_empty() || resolved.password().is_some() {
+        if resolved.origin() != origin.origin()
+            || !resolved.username().is_empty()
+            || resolved.password().is_some()
+        {
             return Err(ReturnToError::NotOurs);
         }
         let path = resolved[url::Position::BeforePath..].to_owned();
@@ -65,7 +72,10 @@ mod tests {
             ("/", "/"),
             ("/account", "/account"),
             ("/a/../b?x=%2F%2Fevil#y", "/b?x=%2F%2Fevil#y"),
-            ("/oauth/authorize?redirect_uri=http://localhost:8501/", "/oauth/authorize?redirect_uri=http://localhost:8501/"),
+            (
+                "/oauth/authorize?redirect_uri=http://localhost:8501/",
+                "/oauth/authorize?redirect_uri=http://localhost:8501/",
+            ),
             ("/../../evil", "/evil"),
         ] {
             assert_eq!(ReturnTo::parse(text, &origin()).unwrap().as_str(), kept);
@@ -76,16 +86,48 @@ mod tests {
     #[test]
     fn what_leaves_our_origin_is_refused() {
         for text in [
-            "", "account", "//evil.com", "///evil.com", "////evil", "/\\evil.com", "\\\\evil.com", "/\\/evil", "\\/\\/",
-            "https:evil.com", "https:/evil.com", "https://evil.com", "HTTPS://evil.com", "https://app.example/",
-            "https://app.example@evil.com", "https://evil.com#app.example", "javascript:alert(1)", "JaVa\tscript:x", "data:,x",
-            "/\t/evil.com", "/\n/evil.com", "\u{1}https://evil.com", " //evil.com", "/a/..//evil.com", "/.//evil.com", "/%2e//evil.com",
-            "/\u{a0}/evil", "?x", "#x", ".",
+            "",
+            "account",
+            "//evil.com",
+            "///evil.com",
+            "////evil",
+            "/\\evil.com",
+            "\\\\evil.com",
+            "/\\/evil",
+            "\\/\\/",
+            "https:evil.com",
+            "https:/evil.com",
+            "https://evil.com",
+            "HTTPS://evil.com",
+            "https://app.example/",
+            "https://app.example@evil.com",
+            "https://evil.com#app.example",
+            "javascript:alert(1)",
+            "JaVa\tscript:x",
+            "data:,x",
+            "/\t/evil.com",
+            "/\n/evil.com",
+            "\u{1}https://evil.com",
+            " //evil.com",
+            "/a/..//evil.com",
+            "/.//evil.com",
+            "/%2e//evil.com",
+            "/\u{a0}/evil",
+            "?x",
+            "#x",
+            ".",
         ] {
-            assert_eq!(ReturnTo::parse(text, &origin()), Err(ReturnToError::NotOurs), "{text:?}");
+            assert_eq!(
+                ReturnTo::parse(text, &origin()),
+                Err(ReturnToError::NotOurs),
+                "{text:?}"
+            );
         }
         let long = format!("/{}", "a".repeat(MAX_BYTES));
-        assert_eq!(ReturnTo::parse(&long, &origin()), Err(ReturnToError::TooLong));
+        assert_eq!(
+            ReturnTo::parse(&long, &origin()),
+            Err(ReturnToError::TooLong)
+        );
     }
 
     proptest! {

@@ -29,19 +29,29 @@ impl Sessions {
     pub(crate) fn recall(&self, hash: &SessionHash, now: Instant) -> Result<Arc<SignedIn>, u64> {
         let inner = self.lock();
         match inner.seen.get(hash) {
-            Some((seen_at, signed_in)) if now.saturating_duration_since(*seen_at) < BELIEF => Ok(signed_in.clone()),
+            Some((seen_at, signed_in)) if now.saturating_duration_since(*seen_at) < BELIEF => {
+                Ok(signed_in.clone())
+            }
             _ => Err(inner.forgotten),
         }
     }
 
     /// Remembers what was read since `seen_at`, unless something was forgotten meanwhile.
-    pub(crate) fn remember(&self, hash: SessionHash, seen_at: Instant, ticket: u64, signed_in: Arc<SignedIn>) {
+    pub(crate) fn remember(
+        &self,
+        hash: SessionHash,
+        seen_at: Instant,
+        ticket: u64,
+        signed_in: Arc<SignedIn>,
+    ) {
         let mut inner = self.lock();
         if inner.forgotten != ticket {
             return;
         }
         if inner.seen.len() >= MAX {
-            inner.seen.retain(|_, (at, _)| seen_at.saturating_duration_since(*at) < BELIEF);
+            inner
+                .seen
+                .retain(|_, (at, _)| seen_at.saturating_duration_since(*at) < BELIEF);
             if inner.seen.len() >= MAX {
                 inner.seen.clear();
             }

@@ -36,15 +36,27 @@ impl Vestibule {
     /// # Errors
     /// `service_unavailable` while the database cannot be used.
     pub async fn set_active(&self, user: UserId, active: bool) -> Result<Option<User>, Failure> {
-        Ok(self.inner.store.set_active(user, active, self.now()).await?)
+        Ok(self
+            .inner
+            .store
+            .set_active(user, active, self.now())
+            .await?)
     }
 
     /// Makes a user an administrator, or takes that away. `None`: no such user.
     ///
     /// # Errors
     /// `service_unavailable` while the database cannot be used.
-    pub async fn set_superuser(&self, user: UserId, superuser: bool) -> Result<Option<User>, Failure> {
-        Ok(self.inner.store.set_superuser(user, superuser, self.now()).await?)
+    pub async fn set_superuser(
+        &self,
+        user: UserId,
+        superuser: bool,
+    ) -> Result<Option<User>, Failure> {
+        Ok(self
+            .inner
+            .store
+            .set_superuser(user, superuser, self.now())
+            .await?)
     }
 
     /// Whether the database answers and takes writes.

@@ -33,8 +33,15 @@ pub(super) enum Form {
 
 /// Whether the asker is a person before a page.
 pub(super) fn wants_page(headers: &HeaderMap) -> Form {
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if accept.contains("text/html") { Form::Page } else { Form::Problem }
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    if accept.contains("text/html") {
+        Form::Page
+    } else {
+        Form::Problem
+    }
 }
 
 impl Answer {
@@ -45,28 +52,43 @@ impl Answer {
         } else {
             tracing::info!(event = "request.refused", code = %failure.code, reason = failure.reason, detail = %failure.operator);
         }
-        Self { code: failure.code, reference: None, form }
+        Self {
+            code: failure.code,
+            reference: None,
+            form,
+        }
     }
 
     /// An error of a sign-in, which the flow has logged.
     pub(super) fn of_login(code: Code, reference: Option<Reference>, form: Form) -> Self {
-        Self { code, reference, form }
+        Self {
+            code,
+            reference,
+            form,
+        }
     }
 
     /// An error with nothing behind its code.
     pub(super) fn plain(code: Code, form: Form) -> Self {
-        Self { code, reference: None, form }
+        Self {
+            code,
+            reference: None,
+            form,
+        }
     }
 
     /// The answer, with redirects below `base` (`public_url`'s path).
     pub(super) fn into_response_at(self, base: &str) -> Response {
         match self.form {
             Form::Page => {
-                let reference = self.reference.map(|reference| format!("&ref={reference}")).unwrap_or_default();
+                let reference = self
+                    .reference
+                    .map(|reference| format!("&ref={reference}"))
+                    .unwrap_or_default();
                 see_other(&format!("{base}/error?code={}{reference}", self.code))
             }
             Form::Problem => {
-                let words = texts::error_text(self.code.as_str());
+                let words = texts::error_text(self.code);
                 let mut body = json!({
                     "type": "about:blank",
                     "title": words.title,
@@ -80,10 +102,14 @@ impl Answer {
                 }
                 let mut response = (self.code.status(), Json(body)).into_response();
                 let headers = response.headers_mut();
-                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+                headers.insert(
+                    header::CONTENT_TYPE,
+                    HeaderValue::from_static("application/problem+json"),
+                );
                 match self.code.status() {
                     StatusCode::UNAUTHORIZED => {
-                        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                        headers
+                            .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
                     }
                     StatusCode::SERVICE_UNAVAILABLE => {
                         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
@@ -127,7 +153,10 @@ pub(super) fn page(status: StatusCode, nonce: &str, html: String) -> Response {
     if let Ok(policy) = HeaderValue::try_from(policy) {
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     }
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("same-origin"),
+    );
     response
 }
 
@@ -142,19 +171,31 @@ pub(super) async fn method_not_allowed(request: Request) -> Response {
 }
 
 /// What every answer of ours carries, where the handler has not said otherwise (S17, S74, S80).
-pub(super) async fn headers(State(vestibule): State<Vestibule>, request: Request, next: Next) -> Response {
+pub(super) async fn headers(
+    State(vestibule): State<Vestibule>,
+    request: Request,
+    next: Next,
+) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     let mut default = |name: HeaderName, value: &'static str| {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
     };
     default(header::CACHE_CONTROL, "no-store");
     default(header::VARY, "Cookie");
-    default(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'; base-uri 'none'");
+    default(
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; frame-ancestors 'none'; base-uri 'none'",
+    );
     default(header::X_FRAME_OPTIONS, "DENY");
     default(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     default(header::REFERRER_POLICY, "no-referrer");
-    default(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+    default(
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    );
     if vestibule.inner.cookies == super::cookies::Prefix::Host {
         default(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
     }

@@ -42,8 +42,12 @@ impl Prefix {
             Self::Host => "; Secure",
             Self::None => "",
         };
-        let text = format!("{}={value}; Path=/; HttpOnly{secure}; SameSite=Lax; Max-Age={max_age}", self.name(name));
-        let mut value = HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""));
+        let text = format!(
+            "{}={value}; Path=/; HttpOnly{secure}; SameSite=Lax; Max-Age={max_age}",
+            self.name(name)
+        );
+        let mut value =
+            HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""));
         value.set_sensitive(true);
         value
     }
@@ -90,24 +94,38 @@ impl Prefix {
         let name = self.name(FLOW);
         let mut flows: Vec<(String, Option<String>)> = Vec::new();
         for (candidate, value) in pairs(headers) {
-            let Some(suffix) = candidate.strip_prefix(&name) else { continue };
-            if suffix.len() != 8 || !suffix.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) || value.len() > MAX_VALUE {
+            let Some(suffix) = candidate.strip_prefix(&name) else {
+                continue;
+            };
+            if suffix.len() != 8
+                || !suffix
+                    .bytes()
+                    .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+                || value.len() > MAX_VALUE
+            {
                 continue;
             }
-            match flows.iter_mut().find(|(known, _)| known == suffix) {
-                Some((_, value)) => *value = None,
-                None if flows.len() < 64 => flows.push((suffix.to_owned(), Some(value.to_owned()))),
-                None => {}
+            if let Some((_, value)) = flows.iter_mut().find(|(known, _)| known == suffix) {
+                *value = None;
+            } else if flows.len() < 64 {
+                flows.push((suffix.to_owned(), Some(value.to_owned())));
             }
         }
-        flows.into_iter().filter_map(|(suffix, value)| Some((suffix, value?))).collect()
+        flows
+            .into_iter()
+            .filter_map(|(suffix, value)| Some((suffix, value?)))
+            .collect()
     }
 
     /// The attempts that must go so that one more fits. Browsers send the oldest cookie first (RFC 6265 section 5.4).
     pub(crate) fn flows_to_drop(self, headers: &HeaderMap) -> Vec<String> {
         let flows = self.flows(headers);
         let too_many = (flows.len() + 1).saturating_sub(MAX_FLOWS);
-        flows.into_iter().take(too_many).map(|(suffix, _)| suffix).collect()
+        flows
+            .into_iter()
+            .take(too_many)
+            .map(|(suffix, _)| suffix)
+            .collect()
     }
 }
 
@@ -119,7 +137,12 @@ fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.split_once('='))
-        .map(|(name, value)| (name.trim_matches([' ', '\t']), value.trim_matches([' ', '\t'])))
+        .map(|(name, value)| {
+            (
+                name.trim_matches([' ', '\t']),
+                value.trim_matches([' ', '\t']),
+            )
+        })
 }
 
 /// The cookie's name for one attempt, without the prefix.
@@ -146,7 +169,9 @@ mod tests {
         let value = "A".repeat(43);
         assert_eq!(
             Prefix::Host.set_session(&token, 60).to_str().unwrap(),
-            format!("__Host-vestibule_session={value}; Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=60")
+            format!(
+                "__Host-vestibule_session={value}; Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=60"
+            )
         );
         assert_eq!(
             Prefix::None.set_flow("00ff00ff", "x").to_str().unwrap(),
@@ -161,9 +186,16 @@ mod tests {
         let good = SessionToken::new([1; 32]);
         let cookie = format!("vestibule_session={}", good.expose().as_str());
         assert!(Prefix::None.session(&request(&[&cookie])).is_some());
-        for cookies in [vec![format!("{cookie}; vestibule_session=x")], vec![format!("vestibule_session=x; {cookie}")], vec![cookie.clone(), cookie.clone()]] {
+        for cookies in [
+            vec![format!("{cookie}; vestibule_session=x")],
+            vec![format!("vestibule_session=x; {cookie}")],
+            vec![cookie.clone(), cookie.clone()],
+        ] {
             let cookies: Vec<&str> = cookies.iter().map(String::as_str).collect();
-            assert!(Prefix::None.session(&request(&cookies)).is_none(), "{cookies:?}");
+            assert!(
+                Prefix::None.session(&request(&cookies)).is_none(),
+                "{cookies:?}"
+            );
             assert!(Prefix::None.has_session(&request(&cookies)));
         }
     }
@@ -171,7 +203,10 @@ mod tests {
     // S66
     #[test]
     fn a_cookie_of_one_prefix_is_not_read_under_the_other() {
-        let cookie = format!("vestibule_session={}", SessionToken::new([1; 32]).expose().as_str());
+        let cookie = format!(
+            "vestibule_session={}",
+            SessionToken::new([1; 32]).expose().as_str()
+        );
         assert!(Prefix::Host.session(&request(&[&cookie])).is_none());
     }
 
@@ -179,16 +214,27 @@ mod tests {
     #[test]
     fn flow_cookies_that_are_doubled_long_or_misnamed_are_left_out() {
         let long = format!("vestibule_flow_00000003={}", "a".repeat(MAX_VALUE + 1));
-        let headers = request(&["vestibule_flow_00000001=a; vestibule_flow_00000002=b; vestibule_flow_00000002=c", &long, "vestibule_flow_0000000G=d; vestibule_flow_1=e"]);
-        assert_eq!(Prefix::None.flows(&headers), [("00000001".to_owned(), "a".to_owned())]);
+        let headers = request(&[
+            "vestibule_flow_00000001=a; vestibule_flow_00000002=b; vestibule_flow_00000002=c",
+            &long,
+            "vestibule_flow_0000000G=d; vestibule_flow_1=e",
+        ]);
+        assert_eq!(
+            Prefix::None.flows(&headers),
+            [("00000001".to_owned(), "a".to_owned())]
+        );
     }
 
     // S9
     #[test]
     fn the_oldest_attempts_make_room_so_that_four_stay() {
-        let three = request(&["vestibule_flow_00000001=a; vestibule_flow_00000002=b; vestibule_flow_00000003=c"]);
+        let three = request(&[
+            "vestibule_flow_00000001=a; vestibule_flow_00000002=b; vestibule_flow_00000003=c",
+        ]);
         assert!(Prefix::None.flows_to_drop(&three).is_empty());
-        let five = request(&["vestibule_flow_00000001=a; vestibule_flow_00000002=b; vestibule_flow_00000003=c; vestibule_flow_00000004=d; vestibule_flow_00000005=e"]);
+        let five = request(&[
+            "vestibule_flow_00000001=a; vestibule_flow_00000002=b; vestibule_flow_00000003=c; vestibule_flow_00000004=d; vestibule_flow_00000005=e",
+        ]);
         assert_eq!(Prefix::None.flows_to_drop(&five), ["00000001", "00000002"]);
     }
 }

@@ -11,10 +11,27 @@ use crate::error::{Code, Failure};
 
 use super::answer::{Answer, wants_page};
 
-pub(super) async fn guard(State(vestibule): State<Vestibule>, request: Request, next: Next) -> Response {
-    let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if !safe && !is_ours(request.headers(), vestibule.inner.public_origin.as_str(), vestibule.inner.cookies.has_session(request.headers())) {
-        let failure = Failure::new(Code::CsrfFailed, "cross_site", "a request that changes something came from another site, or says not where it comes from");
+pub(super) async fn guard(
+    State(vestibule): State<Vestibule>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let safe = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS
+    );
+    if !safe
+        && !is_ours(
+            request.headers(),
+            vestibule.inner.public_origin.as_str(),
+            vestibule.inner.cookies.has_session(request.headers()),
+        )
+    {
+        let failure = Failure::new(
+            Code::CsrfFailed,
+            "cross_site",
+            "a request that changes something came from another site, or says not where it comes from",
+        );
         return Answer::failed(&vestibule, failure, wants_page(request.headers())).into_response();
     }
     next.run(request).await
@@ -35,7 +52,15 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (http::HeaderName::from_static(name), http::HeaderValue::from_static(value))).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                (
+                    http::HeaderName::from_static(name),
+                    http::HeaderValue::from_static(value),
+                )
+            })
+            .collect()
     }
 
     #[test]
@@ -46,16 +71,31 @@ mod tests {
             (vec![("sec-fetch-site", "none")], true, true),
             (vec![("sec-fetch-site", "same-site")], true, false),
             (vec![("sec-fetch-site", "cross-site")], false, false),
-            (vec![("sec-fetch-site", "cross-site"), ("origin", "https://app.example")], true, false),
+            (
+                vec![
+                    ("sec-fetch-site", "cross-site"),
+                    ("origin", "https://app.example"),
+                ],
+                true,
+                false,
+            ),
             (vec![("origin", "https://app.example")], true, true),
             (vec![("origin", "https://evil.example")], false, false),
             (vec![("origin", "null")], true, false),
-            (vec![("origin", "https://app.example.evil.example")], true, false),
+            (
+                vec![("origin", "https://app.example.evil.example")],
+                true,
+                false,
+            ),
             (vec![("host", "app.example")], true, false),
             (vec![], true, false),
             (vec![], false, true),
         ] {
-            assert_eq!(is_ours(&headers(&pairs), ours, has_session), expected, "{pairs:?}");
+            assert_eq!(
+                is_ours(&headers(&pairs), ours, has_session),
+                expected,
+                "{pairs:?}"
+            );
         }
     }
 }

@@ -45,7 +45,9 @@ impl core::ops::Deref for CurrentUser {
 }
 
 async fn current(parts: &Parts, vestibule: &Vestibule) -> Result<Option<User>, Rejection> {
-    let Some(token) = vestibule.inner.cookies.session(&parts.headers) else { return Ok(None) };
+    let Some(token) = vestibule.inner.cookies.session(&parts.headers) else {
+        return Ok(None);
+    };
     match vestibule.signed_in(&token).await {
         Ok(user) => Ok(user.map(|signed_in| signed_in.user.clone())),
         // The database is away: nobody is told that they are signed out.
@@ -56,15 +58,27 @@ async fn current(parts: &Parts, vestibule: &Vestibule) -> Result<Option<User>, R
 fn reject(parts: &Parts, vestibule: &Vestibule, failure: Failure) -> Rejection {
     let mut response = match (failure.code, wants_page(&parts.headers)) {
         (Code::Unauthorized, Form::Page) => {
-            let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-            let query: String = url::form_urlencoded::Serializer::new(String::new()).append_pair("return_to", target).finish();
+            let target = parts
+                .uri
+                .path_and_query()
+                .map_or("/", |target| target.as_str());
+            let query: String = url::form_urlencoded::Serializer::new(String::new())
+                .append_pair("return_to", target)
+                .finish();
             super::answer::see_other(&format!("{}/login?{query}", vestibule.inner.base_path))
         }
         (code, Form::Problem) => Answer::plain(code, Form::Problem).into_response(),
-        (_, form) => Answer::failed(vestibule, failure, form).into_response_at(&vestibule.inner.base_path),
+        (_, form) => {
+            Answer::failed(vestibule, failure, form).into_response_at(&vestibule.inner.base_path)
+        }
     };
-    response.headers_mut().insert(http::header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
-    response.headers_mut().insert(http::header::VARY, http::HeaderValue::from_static("Cookie"));
+    response.headers_mut().insert(
+        http::header::CACHE_CONTROL,
+        http::HeaderValue::from_static("no-store"),
+    );
+    response
+        .headers_mut()
+        .insert(http::header::VARY, http::HeaderValue::from_static("Cookie"));
     Rejection(Box::new(response))
 }
 
@@ -79,7 +93,11 @@ where
         let vestibule = Vestibule::from_ref(state);
         match current(parts, &vestibule).await? {
             Some(user) => Ok(Self(user)),
-            None => Err(reject(parts, &vestibule, Failure::new(Code::Unauthorized, "no_session", "nobody is signed in"))),
+            None => Err(reject(
+                parts,
+                &vestibule,
+                Failure::new(Code::Unauthorized, "no_session", "nobody is signed in"),
+            )),
         }
     }
 }
@@ -116,9 +134,18 @@ where
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
-        let CurrentUser(user) = <CurrentUser as FromRequestParts<S>>::from_request_parts(parts, state).await?;
+        let CurrentUser(user) =
+            <CurrentUser as FromRequestParts<S>>::from_request_parts(parts, state).await?;
         if user.email.is_none() {
-            return Err(reject(parts, &Vestibule::from_ref(state), Failure::new(Code::Forbidden, "not_verified", "the user owns no verified address")));
+            return Err(reject(
+                parts,
+                &Vestibule::from_ref(state),
+                Failure::new(
+                    Code::Forbidden,
+                    "not_verified",
+                    "the user owns no verified address",
+                ),
+            ));
         }
         Ok(Self(user))
     }
@@ -132,9 +159,18 @@ where
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
-        let CurrentUser(user) = <CurrentUser as FromRequestParts<S>>::from_request_parts(parts, state).await?;
+        let CurrentUser(user) =
+            <CurrentUser as FromRequestParts<S>>::from_request_parts(parts, state).await?;
         if !user.is_superuser {
-            return Err(reject(parts, &Vestibule::from_ref(state), Failure::new(Code::Forbidden, "not_superuser", "the user is no superuser; `vestibule user admin` makes one")));
+            return Err(reject(
+                parts,
+                &Vestibule::from_ref(state),
+                Failure::new(
+                    Code::Forbidden,
+                    "not_superuser",
+                    "the user is no superuser; `vestibule user admin` makes one",
+                ),
+            ));
         }
         Ok(Self(user))
     }

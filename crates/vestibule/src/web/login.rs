@@ -1,11 +1,14 @@
 //! The routes of a sign-in: begin, come back, sign out, and the list of providers.
 
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+
 use axum::Json;
-use axum::extract::{ConnectInfo, Path, RawQuery, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, Path, RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
-use std::net::{IpAddr, SocketAddr};
 use url::form_urlencoded;
 
 use vestibule_oidc::Prompt;
@@ -24,13 +27,20 @@ use super::cookies;
 const MAX_START_QUERY: usize = 4_096;
 
 /// `GET /auth/{provider}/login`
-pub(super) async fn begin(State(vestibule): State<Vestibule>, Path(provider): Path<String>, RawQuery(query): RawQuery, request: Request) -> Response {
-    let headers = request.headers();
-    let json = headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"application/json"));
+pub(super) async fn begin(
+    State(vestibule): State<Vestibule>,
+    Path(provider): Path<String>,
+    RawQuery(query): RawQuery,
+    Client(client): Client,
+    headers: HeaderMap,
+) -> Response {
+    let json = headers
+        .get(header::ACCEPT)
+        .is_some_and(|accept| accept.as_bytes().starts_with(b"application/json"));
     let form = if json { Form::Problem } else { Form::Page };
     let base = vestibule.inner.base_path.clone();
     let outcome = async {
-        vestibule.inner.rate.check(Route::LoginStart, client(&vestibule, &request))?;
+        vestibule.inner.rate.check(Route::LoginStart, client)?;
         let start = parse_start(&vestibule, query.as_deref().unwrap_or_default())?;
         vestibule.begin_login(&provider, start).await
     };
@@ -44,10 +54,15 @@ pub(super) async fn begin(State(vestibule): State<Vestibule>, Path(provider): Pa
         see_other(begun.authorization_url.as_str())
     };
     let prefix = vestibule.inner.cookies;
-    for suffix in prefix.flows_to_drop(headers) {
-        response.headers_mut().append(header::SET_COOKIE, prefix.clear_flow(&suffix));
+    for suffix in prefix.flows_to_drop(&headers) {
+        response
+            .headers_mut()
+            .append(header::SET_COOKIE, prefix.clear_flow(&suffix));
     }
-    response.headers_mut().append(header::SET_COOKIE, prefix.set_flow(&cookies::suffix(&begun.state), &begun.flow_cookie));
+    response.headers_mut().append(
+        header::SET_COOKIE,
+        prefix.set_flow(&cookies::suffix(&begun.state), &begun.flow_cookie),
+    );
     response
 }
 
@@ -55,14 +70,22 @@ pub(super) async fn begin(State(vestibule): State<Vestibule>, Path(provider): Pa
 /// these (S6).
 fn parse_start(vestibule: &Vestibule, query: &str) -> Result<LoginStart, Failure> {
     if query.len() > MAX_START_QUERY {
-        return Err(Failure::new(Code::BadRequest, "query_too_long", "the query of a login start is over 4,096 bytes"));
+        return Err(Failure::new(
+            Code::BadRequest,
+            "query_too_long",
+            "the query of a login start is over 4,096 bytes",
+        ));
     }
     let mut start = LoginStart::default();
     let mut seen: Vec<String> = Vec::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         if matches!(&*name, "return_to" | "login_hint" | "prompt") {
             if seen.iter().any(|known| *known == name) {
-                return Err(Failure::new(Code::BadRequest, "parameter_twice", format!("the parameter {name} comes twice")));
+                return Err(Failure::new(
+                    Code::BadRequest,
+                    "parameter_twice",
+                    format!("the parameter {name} comes twice"),
+                ));
             }
             seen.push(name.clone().into_owned());
         }
@@ -70,15 +93,33 @@ fn parse_start(vestibule: &Vestibule, query: &str) -> Result<LoginStart, Failure
             "return_to" => match ReturnTo::parse(&value, &vestibule.inner.public_base) {
                 Ok(return_to) => start.return_to = Some(return_to),
                 Err(ReturnToError::TooLong) => {
-                    return Err(Failure::new(Code::BadRequest, "return_to_too_long", "return_to is over 1,024 bytes"));
+                    return Err(Failure::new(
+                        Code::BadRequest,
+                        "return_to_too_long",
+                        "return_to is over 1,024 bytes",
+                    ));
                 }
                 Err(ReturnToError::NotOurs) => events::return_to_refused(&value),
             },
-            "login_hint" if value.len() <= 320 && !value.chars().any(char::is_control) => start.login_hint = Some(value.into_owned()),
-            "login_hint" => return Err(Failure::new(Code::BadRequest, "login_hint", "login_hint is over 320 bytes or holds control characters")),
+            "login_hint" if value.len() <= 320 && !value.chars().any(char::is_control) => {
+                start.login_hint = Some(value.into_owned())
+            }
+            "login_hint" => {
+                return Err(Failure::new(
+                    Code::BadRequest,
+                    "login_hint",
+                    "login_hint is over 320 bytes or holds control characters",
+                ));
+            }
             "prompt" => match Prompt::parse(&value) {
                 Some(prompt) => start.prompt = Some(prompt),
-                None => return Err(Failure::new(Code::BadRequest, "prompt", "prompt is one of none, login, consent, select_account")),
+                None => {
+                    return Err(Failure::new(
+                        Code::BadRequest,
+                        "prompt",
+                        "prompt is one of none, login, consent, select_account",
+                    ));
+                }
             },
             _ => {}
         }
@@ -87,33 +128,49 @@ fn parse_start(vestibule: &Vestibule, query: &str) -> Result<LoginStart, Failure
 }
 
 /// `GET /auth/{provider}/callback`
-pub(super) async fn callback(State(vestibule): State<Vestibule>, Path(provider): Path<String>, RawQuery(query): RawQuery, request: Request) -> Response {
+pub(super) async fn callback(
+    State(vestibule): State<Vestibule>,
+    Path(provider): Path<String>,
+    RawQuery(query): RawQuery,
+    Client(client): Client,
+    headers: HeaderMap,
+) -> Response {
     let prefix = vestibule.inner.cookies;
     let base = vestibule.inner.base_path.clone();
-    if let Err(failure) = vestibule.inner.rate.check(Route::Callback, client(&vestibule, &request)) {
+    if let Err(failure) = vestibule.inner.rate.check(Route::Callback, client) {
         return Answer::failed(&vestibule, failure, Form::Page).into_response_at(&base);
     }
     let callback = CallbackRequest {
         query: query.unwrap_or_default().into_bytes(),
-        flow_cookies: prefix.flows(request.headers()),
-        session: prefix.session(request.headers()),
+        flow_cookies: prefix.flows(&headers),
+        session: prefix.session(&headers),
     };
     match vestibule.clone().finish_login(provider, callback).await {
         Ok(finished) => {
             let mut response = see_other(&vestibule.inner.absolute(&finished.return_to));
             let headers = response.headers_mut();
-            headers.append(header::SET_COOKIE, prefix.clear_flow(&cookies::suffix(&finished.state)));
-            headers.append(header::SET_COOKIE, prefix.set_session(&finished.session, finished.max_age));
+            headers.append(
+                header::SET_COOKIE,
+                prefix.clear_flow(&cookies::suffix(&finished.state)),
+            );
+            headers.append(
+                header::SET_COOKIE,
+                prefix.set_session(&finished.session, finished.max_age),
+            );
             response
         }
         Err(failed) => {
             let mut response = if failed.failure.code == Code::StateUsed && failed.signed_in {
                 see_other(&vestibule.inner.absolute(&vestibule.inner.default_return_to))
             } else {
-                Answer::of_login(failed.failure.code, failed.reference, Form::Page).into_response_at(&base)
+                Answer::of_login(failed.failure.code, failed.reference, Form::Page)
+                    .into_response_at(&base)
             };
             if let Some(state) = failed.state {
-                response.headers_mut().append(header::SET_COOKIE, prefix.clear_flow(&cookies::suffix(&state)));
+                response.headers_mut().append(
+                    header::SET_COOKIE,
+                    prefix.clear_flow(&cookies::suffix(&state)),
+                );
             }
             response
         }
@@ -149,12 +206,17 @@ pub(super) async fn logout(State(vestibule): State<Vestibule>, headers: HeaderMa
             response.headers_mut().append(header::SET_COOKIE, clear);
             response
         }
-        Err(failure) => Answer::failed(&vestibule, failure, form).into_response_at(&vestibule.inner.base_path),
+        Err(failure) => {
+            Answer::failed(&vestibule, failure, form).into_response_at(&vestibule.inner.base_path)
+        }
     }
 }
 
 /// Ends the session of a request, everywhere, before the answer goes out.
-pub(super) async fn end_session(vestibule: &Vestibule, headers: &HeaderMap) -> Result<HeaderValue, Failure> {
+pub(super) async fn end_session(
+    vestibule: &Vestibule,
+    headers: &HeaderMap,
+) -> Result<HeaderValue, Failure> {
     let prefix = vestibule.inner.cookies;
     if let Some(token) = prefix.session(headers) {
         vestibule.sign_out(&token).await?;
@@ -163,10 +225,22 @@ pub(super) async fn end_session(vestibule: &Vestibule, headers: &HeaderMap) -> R
 }
 
 /// Whose request it is, for limits: the peer, or what a trusted proxy says (S78, S79).
-fn client(vestibule: &Vestibule, request: &Request) -> IpAddr {
-    let peer = request
-        .extensions()
-        .get::<ConnectInfo<SocketAddr>>()
-        .map_or(IpAddr::from([127, 0, 0, 1]), |ConnectInfo(address)| address.ip());
-    vestibule.client_address(peer, request.headers())
+pub(super) struct Client(IpAddr);
+
+impl FromRequestParts<Vestibule> for Client {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        vestibule: &Vestibule,
+    ) -> Result<Self, Infallible> {
+        // Where the application does not tell the peer, all are one.
+        let peer = parts
+            .extensions
+            .get::<ConnectInfo<SocketAddr>>()
+            .map_or(IpAddr::from([127, 0, 0, 1]), |ConnectInfo(address)| {
+                address.ip()
+            });
+        Ok(Self(vestibule.client_address(peer, &parts.headers)))
+    }
 }

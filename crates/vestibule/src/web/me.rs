@@ -54,5 +54,6 @@ async fn body(vestibule: &Vestibule, user: &User) -> Result<Value, Failure> {
 
 /// A time as RFC 3339 text in UTC.
 pub(super) fn rfc3339(time: Timestamp) -> String {
-    jiff::Timestamp::from_microsecond(time.micros()).map_or_else(|_| String::new(), |time| time.to_string())
+    jiff::Timestamp::from_microsecond(time.micros())
+        .map_or_else(|_| String::new(), |time| time.to_string())
 }

@@ -17,6 +17,7 @@ use axum::routing::{MethodFilter, get, on, post};
 
 use crate::Vestibule;
 
+pub(crate) use self::cookies::Prefix;
 pub use self::extract::{CurrentUser, OptionalUser, Rejection, Superuser, VerifiedUser};
 
 /// The largest body that any route of ours reads, in bytes.
@@ -34,8 +35,11 @@ impl Vestibule {
             .route("/auth/logout", post(login::logout))
             .route("/auth/{provider}/login", get(login::begin))
             // `get` would answer HEAD too, and a link preview would then consume the attempt (S18).
-            .route("/auth/{provider}/callback", on(MethodFilter::GET, login::callback).head(answer::method_not_allowed));
-        self.finish(routes)
+            .route(
+                "/auth/{provider}/callback",
+                on(MethodFilter::GET, login::callback).head(answer::method_not_allowed),
+            );
+        self.with_layers(routes)
     }
 
     /// The pages: `/login`, `/logout`, `/account`, `/error`.
@@ -46,10 +50,13 @@ impl Vestibule {
     {
         let routes = Router::new()
             .route("/login", get(pages_routes::sign_in))
-            .route("/logout", get(pages_routes::sign_out).post(pages_routes::sign_out_now))
+            .route(
+                "/logout",
+                get(pages_routes::sign_out).post(pages_routes::sign_out_now),
+            )
             .route("/account", get(pages_routes::account))
             .route("/error", get(pages_routes::error));
-        self.finish(routes)
+        self.with_layers(routes)
     }
 
     /// The routes about users: `/users/me`.
@@ -58,18 +65,21 @@ impl Vestibule {
     where
         S: Clone + Send + Sync + 'static,
     {
-        self.finish(Router::new().route("/users/me", get(me::me)))
+        self.with_layers(Router::new().route("/users/me", get(me::me)))
     }
 
     /// Lays our layers on our own routes and nowhere else.
-    fn finish<S>(&self, routes: Router<Vestibule>) -> Router<S>
+    fn with_layers<S>(&self, routes: Router<Vestibule>) -> Router<S>
     where
         S: Clone + Send + Sync + 'static,
     {
         routes
             .method_not_allowed_fallback(answer::method_not_allowed)
             .layer(middleware::from_fn_with_state(self.clone(), csrf::guard))
-            .layer(middleware::from_fn_with_state(self.clone(), answer::headers))
+            .layer(middleware::from_fn_with_state(
+                self.clone(),
+                answer::headers,
+            ))
             .layer(DefaultBodyLimit::max(MAX_BODY))
             .with_state(self.clone())
     }

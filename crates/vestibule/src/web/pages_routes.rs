@@ -14,20 +14,41 @@ use crate::return_to::ReturnTo;
 use super::answer::{self, Answer, Form, see_other};
 use super::extract::{CurrentUser, OptionalUser};
 use super::pages::{Account, ErrorPage, IdentityRow, ProviderLink, SignIn, SignOut};
-use super::texts::Texts;
+use super::texts::{self, Texts};
 use super::{login, me, pages};
 
 /// `GET /login`: the ways in. Who is signed in already goes on.
-pub(super) async fn sign_in(State(vestibule): State<Vestibule>, OptionalUser(user): OptionalUser, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn sign_in(
+    State(vestibule): State<Vestibule>,
+    OptionalUser(user): OptionalUser,
+    RawQuery(query): RawQuery,
+) -> Response {
     let return_to = return_to(&vestibule, query.as_deref().unwrap_or_default());
     if user.is_some() {
-        let target = return_to.as_ref().map_or(vestibule.inner.default_return_to.as_str(), ReturnTo::as_str);
+        let target = return_to
+            .as_ref()
+            .map_or(vestibule.inner.default_return_to.as_str(), ReturnTo::as_str);
         return see_other(&vestibule.inner.absolute(target));
     }
     let query = return_to.map_or_else(String::new, |target| {
-        format!("?{}", form_urlencoded::Serializer::new(String::new()).append_pair("return_to", target.as_str()).finish())
+        format!(
+            "?{}",
+            form_urlencoded::Serializer::new(String::new())
+                .append_pair("return_to", target.as_str())
+                .finish()
+        )
     });
-    let hrefs: Vec<String> = vestibule.inner.providers.iter().map(|provider| format!("{}/auth/{}/login{query}", vestibule.inner.base_path, provider.id)).collect();
+    let hrefs: Vec<String> = vestibule
+        .inner
+        .providers
+        .iter()
+        .map(|provider| {
+            format!(
+                "{}/auth/{}/login{query}",
+                vestibule.inner.base_path, provider.id
+            )
+        })
+        .collect();
     let providers: Vec<ProviderLink<'_>> = vestibule
         .inner
         .providers
@@ -37,11 +58,16 @@ pub(super) async fn sign_in(State(vestibule): State<Vestibule>, OptionalUser(use
             id: provider.id.as_str(),
             name: &provider.name,
             href,
-            available: vestibule.inner.remote.is_available(&provider.id),
+            available: vestibule.inner.remote.is_available(provider),
         })
         .collect();
     let nonce = answer::nonce(&vestibule);
-    let html = pages::sign_in(SignIn { nonce: &nonce, product: &vestibule.inner.product, providers: &providers, notice: None, texts: Texts::english() });
+    let html = pages::render(&SignIn {
+        nonce: &nonce,
+        product: &vestibule.inner.product,
+        providers: &providers,
+        texts: Texts::english(),
+    });
     answer::page(StatusCode::OK, &nonce, html)
 }
 
@@ -49,28 +75,41 @@ pub(super) async fn sign_in(State(vestibule): State<Vestibule>, OptionalUser(use
 pub(super) async fn sign_out(State(vestibule): State<Vestibule>) -> Response {
     let nonce = answer::nonce(&vestibule);
     let action = format!("{}/logout", vestibule.inner.base_path);
-    let html = pages::sign_out(SignOut { nonce: &nonce, product: &vestibule.inner.product, action: &action, return_to: None, texts: Texts::english() });
+    let html = pages::render(&SignOut {
+        nonce: &nonce,
+        product: &vestibule.inner.product,
+        action: &action,
+        texts: Texts::english(),
+    });
     answer::page(StatusCode::OK, &nonce, html)
 }
 
 /// `POST /logout`: the button was pressed.
-pub(super) async fn sign_out_now(State(vestibule): State<Vestibule>, headers: HeaderMap) -> Response {
+pub(super) async fn sign_out_now(
+    State(vestibule): State<Vestibule>,
+    headers: HeaderMap,
+) -> Response {
     match login::end_session(&vestibule, &headers).await {
         Ok(clear) => {
             let mut response = see_other(&format!("{}/login", vestibule.inner.base_path));
             response.headers_mut().append(header::SET_COOKIE, clear);
             response
         }
-        Err(failure) => Answer::failed(&vestibule, failure, Form::Page).into_response_at(&vestibule.inner.base_path),
+        Err(failure) => Answer::failed(&vestibule, failure, Form::Page)
+            .into_response_at(&vestibule.inner.base_path),
     }
 }
 
 /// `GET /account`: who am I, and the way out.
-pub(super) async fn account(State(vestibule): State<Vestibule>, CurrentUser(user): CurrentUser) -> Response {
+pub(super) async fn account(
+    State(vestibule): State<Vestibule>,
+    CurrentUser(user): CurrentUser,
+) -> Response {
     let identities = match vestibule.inner.store.identities(user.id).await {
         Ok(identities) => identities,
         Err(error) => {
-            return Answer::failed(&vestibule, Failure::from(error), Form::Page).into_response_at(&vestibule.inner.base_path);
+            return Answer::failed(&vestibule, Failure::from(error), Form::Page)
+                .into_response_at(&vestibule.inner.base_path);
         }
     };
     let rows: Vec<IdentityRow<'_>> = identities
@@ -81,7 +120,9 @@ pub(super) async fn account(State(vestibule): State<Vestibule>, CurrentUser(user
                 .providers
                 .iter()
                 .find(|provider| provider.id.as_str() == identity.record.provider)
-                .map_or(identity.record.provider.as_str(), |provider| provider.name.as_str()),
+                .map_or(identity.record.provider.as_str(), |provider| {
+                    provider.name.as_str()
+                }),
             email: identity.record.email.as_deref(),
             email_verified: identity.record.email_verified,
         })
@@ -90,12 +131,11 @@ pub(super) async fn account(State(vestibule): State<Vestibule>, CurrentUser(user
     let created = me::rfc3339(user.created_at);
     let nonce = answer::nonce(&vestibule);
     let action = format!("{}/logout", vestibule.inner.base_path);
-    let html = pages::account(Account {
+    let html = pages::render(&Account {
         nonce: &nonce,
         product: &vestibule.inner.product,
         name: user.name.as_deref(),
         email: email.as_deref(),
-        email_verified: user.email.is_some(),
         picture: user.picture.as_deref(),
         identities: &rows,
         sign_out_action: &action,
@@ -106,7 +146,10 @@ pub(super) async fn account(State(vestibule): State<Vestibule>, CurrentUser(user
 }
 
 /// `GET /error`: fixed words for a code. Nothing else of the query reaches the page.
-pub(super) async fn error(State(vestibule): State<Vestibule>, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn error(
+    State(vestibule): State<Vestibule>,
+    RawQuery(query): RawQuery,
+) -> Response {
     let (mut code, mut reference) = (None, None);
     for (name, value) in form_urlencoded::parse(query.as_deref().unwrap_or_default().as_bytes()) {
         match &*name {
@@ -118,19 +161,21 @@ pub(super) async fn error(State(vestibule): State<Vestibule>, RawQuery(query): R
     let code = code.unwrap_or(Code::NotFound);
     // The page answers 400, 403, 429 or 503: what the browser came from must not be sent again.
     let status = match code.status() {
-        status @ (StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::INTERNAL_SERVER_ERROR) => status,
+        status @ (StatusCode::FORBIDDEN
+        | StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::INTERNAL_SERVER_ERROR) => status,
         _ => StatusCode::BAD_REQUEST,
     };
     let nonce = answer::nonce(&vestibule);
     let reference = reference.map(|reference| reference.to_string());
     let sign_in = format!("{}/login", vestibule.inner.base_path);
-    let html = pages::error(ErrorPage {
+    let html = pages::render(&ErrorPage {
         nonce: &nonce,
         product: &vestibule.inner.product,
-        code: code.as_str(),
+        words: texts::error_text(code),
         reference: reference.as_deref(),
         retry_href: Some(&sign_in),
-        home_href: &sign_in,
         texts: Texts::english(),
     });
     answer::page(status, &nonce, html).into_response()
@@ -138,6 +183,9 @@ pub(super) async fn error(State(vestibule): State<Vestibule>, RawQuery(query): R
 
 /// The first `return_to` of a query, if it is ours.
 fn return_to(vestibule: &Vestibule, query: &str) -> Option<ReturnTo> {
-    let (_, value) = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "return_to")?;
-    ReturnTo::parse(&value, &vestibule.inner.public_base).inspect_err(|_| events::return_to_refused(&value)).ok()
+    let (_, value) =
+        form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "return_to")?;
+    ReturnTo::parse(&value, &vestibule.inner.public_base)
+        .inspect_err(|_| events::return_to_refused(&value))
+        .ok()
 }

@@ -1,0 +1,840 @@
+//! The configuration: read from flags, environment, `.env` and a file, checked whole, then plain data.
+//!
+//! Everything that is wrong is told at once, each with the key, what was found, and the line that would do. A key that
+//! nobody knows is an error. Secrets are never printed.
+
+mod dotenv;
+mod errors;
+mod keys;
+mod proxies;
+mod resolve;
+mod secret;
+mod sources;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use url::{Host, Url};
+use vestibule_accounts::{Linking, Policy, Signup};
+use vestibule_oidc::providers::{self, generic};
+use vestibule_oidc::{ClientSecret, HttpPolicy, Provider, ProviderId, ProviderSettings};
+
+use crate::return_to::ReturnTo;
+
+pub use self::errors::{ConfigError, ConfigErrors};
+pub use self::proxies::TrustedProxies;
+pub use self::resolve::Shown;
+pub use self::secret::{Secret, SecretError, SecretSource};
+pub use self::sources::{Flags, Sources};
+
+use self::resolve::{Origin, Resolver};
+
+/// Browsers keep no cookie longer (RFC 6265bis section 5.6), in seconds.
+const MAX_SESSION: i64 = 400 * 86_400;
+
+/// A configuration that was checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where people reach us, with a slash at its end.
+    pub(crate) public_url: Url,
+    pub(crate) listen: SocketAddr,
+    pub(crate) app_name: String,
+    pub(crate) database: PathBuf,
+    pub(crate) secret: SecretSource,
+    pub(crate) previous_secret: Option<Secret>,
+    pub(crate) policy: Policy,
+    pub(crate) default_return_to: String,
+    pub(crate) trusted_proxies: TrustedProxies,
+    /// In seconds.
+    pub(crate) session_lifetime: i64,
+    /// In seconds.
+    pub(crate) session_idle: i64,
+    pub(crate) count_addresses: bool,
+    pub(crate) providers: Vec<Provider>,
+    shown: Vec<Shown>,
+    warnings: Vec<String>,
+}
+
+impl Config {
+    /// Reads and checks a configuration.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigErrors> {
+        let mut read = Resolver::new(sources);
+        let mut warnings = Vec::new();
+
+        let public_url = public_url(&mut read);
+        let listen = listen(&mut read);
+        let app_name = read
+            .text("app_name")
+            .map_or_else(String::new, |(name, _)| name);
+        let data_dir = sources.folder.join(
+            read.text("data_dir")
+                .map_or_else(|| ".".to_owned(), |(path, _)| path),
+        );
+        let database = database(&mut read, &data_dir);
+        if read.text("database_schema").is_some() {
+            warnings.push("database_schema is for PostgreSQL; with SQLite it does nothing".into());
+        }
+        let given = secret_of(&mut read, "secret");
+        let secret = given.map_or_else(
+            || SecretSource::File(data_dir.join(secret::FILE)),
+            SecretSource::Given,
+        );
+        let previous_secret = secret_of(&mut read, "previous_secret");
+        let policy = policy(&mut read, &mut warnings);
+        let default_return_to = default_return_to(&mut read, &public_url);
+        let trusted_proxies = trusted_proxies(&mut read);
+        let session_lifetime = lifetime(&mut read, "session_lifetime", "30d", MAX_SESSION);
+        let session_idle = lifetime(&mut read, "session_idle", "7d", MAX_SESSION);
+        // Of tokens, which this version does not give out; checked, so that a file stays valid.
+        lifetime(&mut read, "access_token_lifetime", "10m", 15 * 60);
+        lifetime(&mut read, "jwt_login_lifetime", "1h", 86_400);
+        let count_addresses = read.boolean("rate_limits.enabled", true);
+        if !count_addresses {
+            warnings
+                .push("rate_limits.enabled = false: nothing slows down a flood of sign-ins".into());
+        }
+        let http = HttpPolicy {
+            allow_http_loopback: read.boolean("danger.allow_http_loopback", false),
+            allow_http_hosts: read
+                .list("danger.allow_http_hosts")
+                .map(|(hosts, _)| hosts)
+                .unwrap_or_default(),
+        };
+        if http.allow_http_loopback {
+            warnings.push(
+                "danger.allow_http_loopback: providers on this machine may be asked by http".into(),
+            );
+        }
+        for host in &http.allow_http_hosts {
+            warnings.push(format!("danger.allow_http_hosts: {host} is asked by http, and whoever stands between can sign in as anybody"));
+        }
+        let providers = all_providers(&mut read, &public_url, &http);
+        frontends(&mut read, &mut warnings);
+        if is_loopback(&public_url) && !listen.ip().is_loopback() {
+            warnings.push(format!("public_url {} is on loopback and listen {listen} is not: people on other machines cannot sign in", trimmed(&public_url)));
+        }
+
+        if !read.errors.is_empty() {
+            return Err(ConfigErrors(read.errors));
+        }
+        let (shown, Some(database)) = (read.shown, database) else {
+            return Err(ConfigErrors(Vec::new()));
+        };
+        Ok(Self {
+            public_url,
+            listen,
+            app_name,
+            database,
+            secret,
+            previous_secret,
+            policy,
+            default_return_to,
+            trusted_proxies,
+            session_lifetime,
+            session_idle,
+            count_addresses,
+            providers,
+            shown,
+            warnings,
+        })
+    }
+
+    /// Every key with its value and where that was found; secrets are only said to be set.
+    #[must_use]
+    pub fn show(&self) -> &[Shown] {
+        &self.shown
+    }
+
+    /// What an operator should know before people come.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Whether somebody could sign in.
+    ///
+    /// # Errors
+    /// No provider is configured.
+    pub fn check_for_serving(&self) -> Result<(), ConfigErrors> {
+        if !self.providers.is_empty() {
+            return Ok(());
+        }
+        Err(ConfigErrors(vec![ConfigError {
+            key: "providers.google.client_id".into(),
+            found: String::new(),
+            problem: "no provider is configured: nobody could sign in".into(),
+            remedy: "set GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET, or write [providers.acme] with issuer, client_id and client_secret; `vestibule dev` needs neither".into(),
+        }]))
+    }
+
+    /// Where to listen.
+    #[must_use]
+    pub fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// Where people reach us, without a slash at its end.
+    #[must_use]
+    pub fn public_url(&self) -> &str {
+        trimmed(&self.public_url)
+    }
+
+    /// The database file.
+    #[must_use]
+    pub fn database(&self) -> &std::path::Path {
+        &self.database
+    }
+
+    /// The callbacks that are to be registered at each provider: its name, and ours.
+    #[must_use]
+    pub fn callbacks(&self) -> Vec<(&str, &str)> {
+        self.providers
+            .iter()
+            .map(|provider| (provider.id.as_str(), provider.redirect_uri.as_str()))
+            .collect()
+    }
+}
+
+fn trimmed(url: &Url) -> &str {
+    url.as_str().trim_end_matches('/')
+}
+
+/// Whether a URL names this machine alone.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+fn default_public_url() -> Url {
+    #[expect(clippy::expect_used, reason = "a constant that parses")]
+    Url::parse("http://localhost:8000/").expect("the default is a URL")
+}
+
+fn public_url(read: &mut Resolver<'_>) -> Url {
+    const EXAMPLE: &str = "write public_url = \"https://app.example\", as people type it";
+    let Some((text, origin)) = read.text("public_url") else {
+        read.show(
+            "public_url",
+            "\"http://localhost:8000\"".into(),
+            &Origin::Default,
+        );
+        return default_public_url();
+    };
+    let found = format!("{text:?} from {origin}");
+    let problem = match Url::parse(&text) {
+        Ok(url)
+            if url.cannot_be_a_base()
+                || url.host_str().is_none_or(str::is_empty)
+                || !matches!(url.scheme(), "http" | "https") =>
+        {
+            "it is not an http or https URL with a host"
+        }
+        Ok(url)
+            if !url.username().is_empty()
+                || url.password().is_some()
+                || url.query().is_some()
+                || url.fragment().is_some() =>
+        {
+            "it carries a user, a query or a fragment"
+        }
+        Ok(url) if url.host() == Some(Host::Ipv4(std::net::Ipv4Addr::UNSPECIFIED)) => {
+            "no browser can open 0.0.0.0"
+        }
+        Ok(url) if url.scheme() == "http" && !is_loopback(&url) => {
+            read.wrong(
+                "public_url",
+                found,
+                "http is refused except on this machine: session cookies would go in the clear",
+                format!(
+                    "write public_url = \"{}\" and let your proxy speak TLS",
+                    text.replacen("http:", "https:", 1)
+                ),
+            );
+            return default_public_url();
+        }
+        Ok(url) => {
+            let mut url = url;
+            let path = format!("{}/", url.path().trim_end_matches('/'));
+            url.set_path(&path);
+            return url;
+        }
+        Err(_) => "it is not an absolute URL",
+    };
+    read.wrong("public_url", found, problem, EXAMPLE);
+    default_public_url()
+}
+
+fn listen(read: &mut Resolver<'_>) -> SocketAddr {
+    let default = SocketAddr::from(([127, 0, 0, 1], 8000));
+    if let Some((text, origin)) = read.text("listen") {
+        // `:8000` is every address, as other servers have it.
+        let whole = if text.starts_with(':') {
+            format!("0.0.0.0{text}")
+        } else {
+            text.replacen("localhost:", "127.0.0.1:", 1)
+        };
+        return whole.parse().unwrap_or_else(|_| {
+            read.wrong(
+                "listen",
+                format!("{text:?} from {origin}"),
+                "it is not an address and a port",
+                "write listen = \"127.0.0.1:8000\"",
+            );
+            default
+        });
+    }
+    // What hosting platforms set; they send requests from elsewhere.
+    if let Some((port, origin)) = read.variable("PORT") {
+        return match port.parse() {
+            Ok(port) => {
+                let listen = SocketAddr::from(([0, 0, 0, 0], port));
+                read.show("listen", format!("\"{listen}\""), &origin);
+                listen
+            }
+            Err(_) => {
+                read.wrong(
+                    "PORT",
+                    format!("{port:?}"),
+                    "it is not a port",
+                    "set PORT=8000, or VESTIBULE_LISTEN=127.0.0.1:8000",
+                );
+                default
+            }
+        };
+    }
+    read.show("listen", format!("\"{default}\""), &Origin::Default);
+    default
+}
+
+fn database(read: &mut Resolver<'_>, data_dir: &std::path::Path) -> Option<PathBuf> {
+    let found = read.text("database_url").or_else(|| {
+        // Other programs share this variable: only what is a database of a kind that we know is meant for us.
+        let (text, origin) = read.variable("DATABASE_URL")?;
+        let scheme = text.split([':', '+']).next().unwrap_or_default();
+        let is_ours = matches!(scheme, "sqlite" | "postgres" | "postgresql");
+        is_ours.then(|| {
+            read.show(
+                "database_url",
+                format!("{:?}", without_password(&text)),
+                &origin,
+            );
+            (text, origin)
+        })
+    });
+    let Some((text, origin)) = found else {
+        read.show(
+            "database_url",
+            "\"sqlite://vestibule.db\"".into(),
+            &Origin::Default,
+        );
+        return Some(data_dir.join("vestibule.db"));
+    };
+    let found = format!("{:?} from {origin}", without_password(&text));
+    let scheme = text.split(':').next().unwrap_or_default();
+    if let Some((plain, driver)) = scheme.split_once('+') {
+        let line = format!(
+            "{plain}:{}",
+            without_password(&text)
+                .split_once(':')
+                .map_or("", |(_, rest)| rest)
+        );
+        read.wrong(
+            "database_url",
+            found,
+            format!("+{driver} names a driver of another language"),
+            format!("write VESTIBULE_DATABASE_URL={line}"),
+        );
+        return None;
+    }
+    match scheme {
+        "sqlite" => {
+            let path = text
+                .strip_prefix("sqlite://")
+                .or_else(|| text.strip_prefix("sqlite:"))
+                .unwrap_or_default();
+            if path.is_empty() || path.contains(":memory:") || path.contains('?') {
+                read.wrong(
+                    "database_url",
+                    found,
+                    "it names no file; accounts are kept in one",
+                    "write database_url = \"sqlite://vestibule.db\"",
+                );
+                return None;
+            }
+            Some(data_dir.join(path))
+        }
+        "postgres" | "postgresql" => {
+            read.wrong(
+                "database_url",
+                found,
+                "this version keeps its data in SQLite; PostgreSQL comes with a later one",
+                "write database_url = \"sqlite://vestibule.db\"",
+            );
+            None
+        }
+        _ => {
+            read.wrong(
+                "database_url",
+                found,
+                "it is no database that Vestibule knows",
+                "write database_url = \"sqlite://vestibule.db\"",
+            );
+            None
+        }
+    }
+}
+
+/// A database URL without its password.
+fn without_password(text: &str) -> String {
+    match (text.split_once("://"), text.rfind('@')) {
+        (Some((scheme, rest)), Some(at)) if at > scheme.len() + 3 => {
+            let user = rest.split([':', '@']).next().unwrap_or_default();
+            format!("{scheme}://{user}:...{}", &text[at..])
+        }
+        _ => text.to_owned(),
+    }
+}
+
+fn secret_of(read: &mut Resolver<'_>, key: &str) -> Option<Secret> {
+    let (text, origin) = read.text(key)?;
+    match Secret::parse(&text) {
+        Ok(secret) => Some(secret),
+        Err(problem) => {
+            read.wrong(key, format!("a value from {origin}"), problem, "make one: openssl rand -hex 32; or leave it out, and one is made and kept in data_dir");
+            None
+        }
+    }
+}
+
+fn policy(read: &mut Resolver<'_>, warnings: &mut Vec<String>) -> Policy {
+    let domains: Vec<String> = read
+        .list("allowed_domains")
+        .map(|(list, _)| list)
+        .unwrap_or_default()
+        .iter()
+        .map(|domain| domain.trim_start_matches('@').to_ascii_lowercase())
+        .collect();
+    let word = word(read, "signup", &["open", "invite", "domains", "closed"]);
+    let signup = match word {
+        "closed" => Signup::Closed,
+        "invite" => {
+            warnings.push(
+                "signup = \"invite\": this version has no invitations, so that nobody new can come"
+                    .into(),
+            );
+            Signup::Closed
+        }
+        "domains" => {
+            if domains.is_empty() {
+                read.wrong(
+                    "allowed_domains",
+                    "an empty list",
+                    "signup = \"domains\" lets nobody in without it",
+                    "write allowed_domains = [\"example.com\"]",
+                );
+            }
+            Signup::Domains(domains.clone())
+        }
+        _ => Signup::Open,
+    };
+    if !domains.is_empty() && word != "domains" {
+        read.wrong(
+            "allowed_domains",
+            format!("{domains:?}"),
+            format!("it does nothing while signup = {word:?}"),
+            "write signup = \"domains\", or take it out",
+        );
+    }
+    let linking = match self::word(read, "linking", &["ask", "never", "verified"]) {
+        "never" => Linking::Never,
+        "verified" => Linking::Verified,
+        _ => Linking::Ask,
+    };
+    Policy {
+        linking,
+        signup,
+        require_email: read.boolean("require_email", true),
+    }
+}
+
+/// A key that is one of some words; the first is the default.
+fn word(read: &mut Resolver<'_>, key: &str, words: &[&'static str]) -> &'static str {
+    let Some((text, origin)) = read.text(key) else {
+        read.show(key, format!("{:?}", words[0]), &Origin::Default);
+        return words[0];
+    };
+    words
+        .iter()
+        .find(|word| **word == text)
+        .copied()
+        .unwrap_or_else(|| {
+            let near = keys::nearest(&text, words.iter().copied()).unwrap_or(words[0]);
+            read.wrong(
+                key,
+                format!("{text:?} from {origin}"),
+                format!("it is one of {}", words.join(", ")),
+                format!("write {key} = \"{near}\""),
+            );
+            words[0]
+        })
+}
+
+fn default_return_to(read: &mut Resolver<'_>, public_url: &Url) -> String {
+    let Some((text, origin)) = read.text("default_return_to") else {
+        read.show("default_return_to", "\"/account\"".into(), &Origin::Default);
+        return format!("{}account", public_url.path());
+    };
+    match ReturnTo::parse(&text, public_url) {
+        Ok(target) => target.as_str().to_owned(),
+        Err(_) => {
+            read.wrong(
+                "default_return_to",
+                format!("{text:?} from {origin}"),
+                "it is no path on public_url",
+                "write default_return_to = \"/account\"",
+            );
+            String::new()
+        }
+    }
+}
+
+fn trusted_proxies(read: &mut Resolver<'_>) -> TrustedProxies {
+    let Some((list, origin)) = read.list("trusted_proxies") else {
+        return TrustedProxies::default();
+    };
+    TrustedProxies::parse(&list).unwrap_or_else(|bad| {
+        read.wrong(
+            "trusted_proxies",
+            format!("{bad:?} from {origin}"),
+            "it is no address and no network",
+            "write trusted_proxies = [\"10.0.0.1\", \"192.168.0.0/16\"]",
+        );
+        TrustedProxies::default()
+    })
+}
+
+/// A time such as `10m`, in seconds.
+fn lifetime(read: &mut Resolver<'_>, key: &str, default: &str, max: i64) -> i64 {
+    let (text, origin) = read.text(key).unwrap_or_else(|| {
+        read.show(key, format!("{default:?}"), &Origin::Default);
+        (default.to_owned(), Origin::Default)
+    });
+    match seconds(&text) {
+        Some(seconds) if (1..=max).contains(&seconds) => seconds,
+        Some(_) => {
+            read.wrong(
+                key,
+                format!("{text:?} from {origin}"),
+                format!("it is between 1s and {max}s"),
+                format!("write {key} = {default:?}"),
+            );
+            1
+        }
+        None => {
+            read.wrong(
+                key,
+                format!("{text:?} from {origin}"),
+                "it is a whole number with s, m, h or d",
+                format!("write {key} = {default:?}"),
+            );
+            1
+        }
+    }
+}
+
+fn seconds(text: &str) -> Option<i64> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let each = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    number.trim().parse::<i64>().ok()?.checked_mul(each)
+}
+
+fn all_providers(read: &mut Resolver<'_>, public_url: &Url, http: &HttpPolicy) -> Vec<Provider> {
+    let mut all = Vec::new();
+    for name in read.provider_names() {
+        let before = read.errors.len();
+        let provider = one_provider(read, &name, public_url, http);
+        if read.errors.len() == before {
+            all.extend(provider);
+        }
+    }
+    all
+}
+
+fn one_provider(
+    read: &mut Resolver<'_>,
+    name: &str,
+    public_url: &Url,
+    http: &HttpPolicy,
+) -> Option<Provider> {
+    let key = |field: &str| format!("providers.{name}.{field}");
+    let id = match ProviderId::parse(name) {
+        Ok(id) => id,
+        Err(error) => {
+            read.wrong(
+                &format!("providers.{name}"),
+                "",
+                error.to_string(),
+                "give it another name",
+            );
+            return None;
+        }
+    };
+    let known = providers::find(name);
+    let issuer = read
+        .text(&key("issuer"))
+        .map(|(issuer, _)| issuer)
+        .or_else(|| known.and_then(|preset| preset.issuer).map(str::to_owned));
+    let Some(issuer) = issuer else {
+        let variable = keys::variable(&key("issuer"));
+        read.wrong(&key("issuer"), "", "it is missing, and no provider of this name is known", format!("write issuer = \"https://login.{name}.example\" below [providers.{name}], or set {variable}"));
+        return None;
+    };
+    // What is particular about Google holds for Google's issuer alone.
+    let preset = known
+        .filter(|preset| preset.issuer == Some(issuer.as_str()))
+        .unwrap_or(&generic::PRESET);
+    let client_id = client_text(read, &key("client_id"), name);
+    let client_secret = read.text(&key("client_secret")).map(|(text, _)| text);
+    if let Some(text) = &client_secret
+        && is_sample(text)
+    {
+        read.wrong(
+            &key("client_secret"),
+            "a sample value",
+            "it is not what the provider gave",
+            format!(
+                "set {} to the secret of the client that you made at the provider",
+                keys::variable(&key("client_secret"))
+            ),
+        );
+    }
+    if client_secret.is_none() && preset.issuer.is_some() {
+        let variable = keys::variable(&key("client_secret"));
+        read.wrong(
+            &key("client_secret"),
+            "",
+            format!(
+                "it is missing, and {} asks every client for one",
+                preset.name
+            ),
+            format!("set {variable}=..., which the provider's console shows"),
+        );
+    }
+    let settings = ProviderSettings {
+        id,
+        name: read.text(&key("name")).map_or_else(
+            || known.map_or_else(|| title(name), |preset| preset.name.to_owned()),
+            |(name, _)| name,
+        ),
+        issuer,
+        metadata_url: read.text(&key("metadata_url")).map(|(url, _)| url),
+        client_id: client_id?,
+        client_secret: client_secret.map(ClientSecret::new),
+        scopes: read
+            .list(&key("scopes"))
+            .map(|(scopes, _)| scopes)
+            .unwrap_or_default(),
+        redirect_uri: public_url.join(&format!("auth/{name}/callback")).ok()?,
+        http: http.clone(),
+        skew_seconds: read
+            .number(&key("clock_skew_seconds"))
+            .map_or(60, |(seconds, _)| seconds),
+        trusted_audiences: read
+            .list(&key("trusted_audiences"))
+            .map(|(list, _)| list)
+            .unwrap_or_default(),
+        allowed_hosts: read
+            .list(&key("allowed_hosts"))
+            .map(|(list, _)| list)
+            .unwrap_or_default(),
+        preset,
+    };
+    match Provider::new(settings) {
+        Ok(provider) => Some(provider),
+        Err(error) => {
+            read.wrong(
+                &format!("providers.{name}"),
+                "",
+                error.to_string(),
+                format!(
+                    "see [providers.{name}] and the variables {}_...",
+                    keys::provider_variable(name)
+                ),
+            );
+            None
+        }
+    }
+}
+
+fn client_text(read: &mut Resolver<'_>, key: &str, name: &str) -> Option<String> {
+    let variable = keys::variable(key);
+    match read.text(key) {
+        Some((text, _)) if !is_sample(&text) => Some(text),
+        Some((text, origin)) => {
+            read.wrong(
+                key,
+                format!("{text:?} from {origin}"),
+                "it is a sample",
+                format!("set {variable} to the client id that {name} gave you"),
+            );
+            None
+        }
+        None => {
+            read.wrong(
+                key,
+                "",
+                "it is missing",
+                format!("set {variable}=..., or write client_id below [providers.{name}]"),
+            );
+            None
+        }
+    }
+}
+
+/// What stands in documentation instead of a value.
+fn is_sample(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    text.trim_matches('.').is_empty()
+        || [
+            "your-",
+            "your_",
+            "<",
+            "changeme",
+            "change-me",
+            "change_me",
+            "xxxx",
+            "todo",
+            "replace-me",
+            "replace_me",
+        ]
+        .iter()
+        .any(|start| lower.starts_with(start))
+        || matches!(
+            lower.as_str(),
+            "client_id" | "client-id" | "client_secret" | "client-secret" | "secret" | "example"
+        )
+}
+
+/// A name for people from the name in routes.
+fn title(name: &str) -> String {
+    let mut words: Vec<String> = Vec::new();
+    for word in name.split('-').filter(|word| !word.is_empty()) {
+        let mut chars = word.chars();
+        words.extend(
+            chars
+                .next()
+                .map(|first| first.to_ascii_uppercase().to_string() + chars.as_str()),
+        );
+    }
+    words.join(" ")
+}
+
+/// Front ends are read and checked, so that a file stays valid; this version hands a sign-in over by cookie alone.
+fn frontends(read: &mut Resolver<'_>, warnings: &mut Vec<String>) {
+    let tables = read.frontends();
+    let mut defaults = 0;
+    for (at, table) in tables.iter().enumerate() {
+        let label = table
+            .get("client_id")
+            .and_then(toml::Value::as_str)
+            .map_or_else(
+                || format!("frontends[{at}]"),
+                |id| format!("frontends.{id}"),
+            );
+        for name in table
+            .keys()
+            .filter(|name| !keys::FRONTEND_KEYS.contains(&name.as_str()))
+        {
+            let near = keys::nearest(name, keys::FRONTEND_KEYS.iter().copied()).map_or_else(
+                || "take it out".to_owned(),
+                |near| format!("did you mean {near}?"),
+            );
+            read.wrong(&format!("{label}.{name}"), "", "there is no such key", near);
+        }
+        if table
+            .get("client_id")
+            .and_then(toml::Value::as_str)
+            .is_none_or(str::is_empty)
+        {
+            read.wrong(
+                &label,
+                "",
+                "it has no client_id",
+                "write client_id = \"web\" below [[frontends]]",
+            );
+        }
+        let uris = table.get("redirect_uris").and_then(toml::Value::as_array);
+        let is_target = |uri: &toml::Value| {
+            uri.as_str()
+                .and_then(|uri| Url::parse(uri).ok())
+                .is_some_and(|uri| {
+                    matches!(uri.scheme(), "http" | "https") && uri.fragment().is_none()
+                })
+        };
+        if !uris.is_some_and(|uris| !uris.is_empty() && uris.iter().all(is_target)) {
+            read.wrong(
+                &format!("{label}.redirect_uris"),
+                "",
+                "it is a list of absolute URLs, and it is not empty",
+                "write redirect_uris = [\"http://localhost:8501/\"]",
+            );
+        }
+        let handoff = table
+            .get("handoff")
+            .and_then(toml::Value::as_str)
+            .unwrap_or("code");
+        if !["cookie", "code", "token-fragment", "token-query"].contains(&handoff) {
+            read.wrong(
+                &format!("{label}.handoff"),
+                format!("{handoff:?}"),
+                "it is one of cookie, code, token-fragment, token-query",
+                "write handoff = \"code\"",
+            );
+        }
+        defaults += usize::from(
+            table
+                .get("default")
+                .and_then(toml::Value::as_bool)
+                .unwrap_or_default(),
+        );
+    }
+    if defaults > 1 {
+        read.wrong(
+            "frontends",
+            format!("{defaults} with default = true"),
+            "at most one can receive a sign-in that names none",
+            "leave default = true in one of them",
+        );
+    }
+    if !tables.is_empty() {
+        warnings.push("frontends: this version hands a sign-in over by cookie on one site; no front end receives a code or a token".into());
+    }
+}
+
+/// The address that a listener on this one is reached by.
+#[must_use]
+pub fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::from(([127, 0, 0, 1], address.port())),
+        IpAddr::V6(ip) if ip.is_unspecified() => {
+            SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], address.port()))
+        }
+        _ => address,
+    }
+}

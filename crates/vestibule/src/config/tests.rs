@@ -1,0 +1,1 @@
+//! What a configuration accepts, refuses, and says.

@@ -1,0 +1,190 @@
+//! What the pages show. Templates are checked when they are compiled, and escape every text that they are given (S80).
+
+use askama::Template;
+
+use super::texts::{self, ErrorText, Texts};
+
+/// A provider on the sign-in page.
+#[derive(Debug)]
+pub(super) struct ProviderLink<'a> {
+    pub(super) id: &'a str,
+    pub(super) name: &'a str,
+    pub(super) href: &'a str,
+    pub(super) available: bool,
+}
+
+impl ProviderLink<'_> {
+    fn initial(&self) -> String {
+        initial(self.name)
+    }
+}
+
+/// The ways in.
+#[derive(Debug, Template)]
+#[template(path = "sign_in.html")]
+pub(super) struct SignIn<'a> {
+    pub(super) nonce: &'a str,
+    pub(super) product: &'a str,
+    pub(super) providers: &'a [ProviderLink<'a>],
+    pub(super) texts: &'static Texts,
+}
+
+/// One button that ends the session.
+#[derive(Debug, Template)]
+#[template(path = "sign_out.html")]
+pub(super) struct SignOut<'a> {
+    pub(super) nonce: &'a str,
+    pub(super) product: &'a str,
+    pub(super) action: &'a str,
+    pub(super) texts: &'static Texts,
+}
+
+/// A way in on the account page.
+#[derive(Debug)]
+pub(super) struct IdentityRow<'a> {
+    pub(super) provider: &'a str,
+    pub(super) email: Option<&'a str>,
+    pub(super) email_verified: bool,
+}
+
+/// Who am I, and the way out.
+#[derive(Debug, Template)]
+#[template(path = "account.html")]
+pub(super) struct Account<'a> {
+    pub(super) nonce: &'a str,
+    pub(super) product: &'a str,
+    pub(super) name: Option<&'a str>,
+    pub(super) email: Option<&'a str>,
+    pub(super) picture: Option<&'a str>,
+    pub(super) identities: &'a [IdentityRow<'a>],
+    pub(super) sign_out_action: &'a str,
+    pub(super) created: &'a str,
+    pub(super) texts: &'static Texts,
+}
+
+impl Account<'_> {
+    fn initial(&self) -> String {
+        initial(self.name.or(self.email).unwrap_or("?"))
+    }
+}
+
+/// What went wrong, in fixed words.
+#[derive(Debug, Template)]
+#[template(path = "error.html")]
+pub(super) struct ErrorPage<'a> {
+    pub(super) nonce: &'a str,
+    pub(super) product: &'a str,
+    pub(super) words: ErrorText,
+    pub(super) reference: Option<&'a str>,
+    pub(super) retry_href: Option<&'a str>,
+    pub(super) texts: &'static Texts,
+}
+
+/// A page as text. Rendering into memory does not fail; if it did, the person reads why nothing is there.
+pub(super) fn render(page: &impl Template) -> String {
+    page.render().unwrap_or_else(|_| {
+        texts::error_text(crate::error::Code::InternalError)
+            .message
+            .to_owned()
+    })
+}
+
+fn initial(text: &str) -> String {
+    text.chars()
+        .find(|c| c.is_alphanumeric())
+        .map_or_else(|| "?".to_owned(), |c| c.to_uppercase().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOSTILE: &str = "<script>alert('\"1&\")</script>";
+
+    // S80
+    #[test]
+    fn every_text_from_outside_is_escaped() {
+        let identities = [IdentityRow {
+            provider: HOSTILE,
+            email: Some(HOSTILE),
+            email_verified: false,
+        }];
+        let providers = [ProviderLink {
+            id: HOSTILE,
+            name: HOSTILE,
+            href: HOSTILE,
+            available: false,
+        }];
+        let texts = Texts::english();
+        for html in [
+            render(&Account {
+                nonce: "n",
+                product: HOSTILE,
+                name: Some(HOSTILE),
+                email: Some(HOSTILE),
+                picture: Some(HOSTILE),
+                identities: &identities,
+                sign_out_action: HOSTILE,
+                created: HOSTILE,
+                texts,
+            }),
+            render(&SignIn {
+                nonce: "n",
+                product: HOSTILE,
+                providers: &providers,
+                texts,
+            }),
+            render(&SignOut {
+                nonce: "n",
+                product: HOSTILE,
+                action: HOSTILE,
+                texts,
+            }),
+            render(&ErrorPage {
+                nonce: "n",
+                product: HOSTILE,
+                words: texts::error_text(crate::error::Code::BadRequest),
+                reference: Some(HOSTILE),
+                retry_href: Some(HOSTILE),
+                texts,
+            }),
+        ] {
+            assert!(
+                !html.contains("<script") && !html.contains("alert('\""),
+                "{html}"
+            );
+            assert!(
+                html.contains("&#60;script") || html.contains("&lt;script"),
+                "{html}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_page_is_small_and_asks_no_other_site_for_anything() {
+        let texts = Texts::english();
+        let providers: Vec<ProviderLink<'_>> = ["google", "acme", "other"]
+            .into_iter()
+            .map(|id| ProviderLink {
+                id,
+                name: id,
+                href: "/auth/x/login",
+                available: true,
+            })
+            .collect();
+        let html = render(&SignIn {
+            nonce: "n",
+            product: "",
+            providers: &providers,
+            texts,
+        });
+        assert!(html.len() < 15_000, "{} bytes", html.len());
+        assert!(
+            !html.contains("http://")
+                && !html.contains("https://")
+                && !html.contains("<script")
+                && !html.contains("style=\"")
+        );
+        assert!(html.contains("Continue with google"));
+    }
+}
