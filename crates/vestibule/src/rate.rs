@@ -64,7 +64,11 @@ impl RateLimits {
             Route::LoginStart => &limiters[0],
             Route::Callback => &limiters[1],
         };
-        if self.checks.fetch_add(1, Ordering::Relaxed) % SHRINK_EVERY == 0 {
+        if self
+            .checks
+            .fetch_add(1, Ordering::Relaxed)
+            .is_multiple_of(SHRINK_EVERY)
+        {
             limiter.retain_recent();
         }
         if limiter.len() < MAX_PREFIXES && limiter.check_key(&prefix(address)).is_ok() {

@@ -25,7 +25,6 @@ const MAX_BODY: usize = 64 * 1024;
 
 impl Vestibule {
     /// The sign-in routes, under `/auth`. They carry their own state and merge into any router.
-    #[must_use]
     pub fn routes<S>(&self) -> Router<S>
     where
         S: Clone + Send + Sync + 'static,
@@ -43,7 +42,6 @@ impl Vestibule {
     }
 
     /// The pages: `/login`, `/logout`, `/account`, `/error`.
-    #[must_use]
     pub fn pages<S>(&self) -> Router<S>
     where
         S: Clone + Send + Sync + 'static,
@@ -60,7 +58,6 @@ impl Vestibule {
     }
 
     /// The routes about users: `/users/me`.
-    #[must_use]
     pub fn users_api<S>(&self) -> Router<S>
     where
         S: Clone + Send + Sync + 'static,
