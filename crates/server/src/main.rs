@@ -1,3 +1,19 @@
-//! The binary `vestibule`.
+//! The binary `vestibule`: sign-in beside an application in any language.
+//!
+//! Data goes to stdout, talk to stderr, and every failure ends with what to do next.
 
-fn main() {}
+mod cli;
+mod log;
+mod serve;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            cli::say(&format!("error: {failure}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -34,14 +34,24 @@ pub(crate) fn router(vestibule: &Vestibule) -> Router {
         .merge(vestibule.routes())
         .merge(vestibule.pages())
         .merge(vestibule.users_api())
-        .fallback(async || (StatusCode::NOT_FOUND, Json(json!({ "detail": "not_found", "code": "not_found" }))))
+        .fallback(async || {
+            (
+                StatusCode::NOT_FOUND,
+                Json(json!({ "detail": "not_found", "code": "not_found" })),
+            )
+        })
         .layer(tower_http::catch_panic::CatchPanicLayer::new())
 }
 
-async fn ready(axum::extract::State(vestibule): axum::extract::State<Vestibule>) -> (StatusCode, &'static str) {
+async fn ready(
+    axum::extract::State(vestibule): axum::extract::State<Vestibule>,
+) -> (StatusCode, &'static str) {
     match vestibule.ready().await {
         Ok(()) => (StatusCode::OK, "ready"),
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database cannot be used"),
+        Err(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the database cannot be used",
+        ),
     }
 }
 
@@ -49,13 +59,23 @@ async fn ready(axum::extract::State(vestibule): axum::extract::State<Vestibule>)
 pub(crate) async fn until_signal(listener: TcpListener, routes: Router, vestibule: Vestibule) {
     let pruning = tokio::spawn(prune(vestibule.clone()));
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(64 * 1024);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30)).max_concurrent_streams(128);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(64 * 1024);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Duration::from_secs(30))
+        .max_concurrent_streams(128);
     let connections = std::sync::Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
     let graceful = GracefulShutdown::new();
     let mut signal = std::pin::pin!(signal());
     loop {
-        let Ok(permit) = connections.clone().acquire_owned().await else { break };
+        let Ok(permit) = connections.clone().acquire_owned().await else {
+            break;
+        };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = &mut signal => break,
@@ -70,11 +90,19 @@ pub(crate) async fn until_signal(listener: TcpListener, routes: Router, vestibul
             }
         };
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(routes.clone().map_request(move |mut request: Request<hyper::body::Incoming>| {
-            request.extensions_mut().insert(ConnectInfo::<SocketAddr>(peer));
-            request.map(axum::body::Body::new)
-        }));
-        let connection = graceful.watch(builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned());
+        let service = TowerToHyperService::new(routes.clone().map_request(
+            move |mut request: Request<hyper::body::Incoming>| {
+                request
+                    .extensions_mut()
+                    .insert(ConnectInfo::<SocketAddr>(peer));
+                request.map(axum::body::Body::new)
+            },
+        ));
+        let connection = graceful.watch(
+            builder
+                .serve_connection_with_upgrades(TokioIo::new(stream), service)
+                .into_owned(),
+        );
         tokio::spawn(async move {
             let _ = connection.await;
             drop(permit);
@@ -82,8 +110,14 @@ pub(crate) async fn until_signal(listener: TcpListener, routes: Router, vestibul
     }
     drop(listener);
     tracing::info!(event = "server.draining");
-    if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
-        tracing::warn!(event = "server.drain_timeout", detail = "some requests did not end in time");
+    if tokio::time::timeout(DRAIN, graceful.shutdown())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            event = "server.drain_timeout",
+            detail = "some requests did not end in time"
+        );
     }
     pruning.abort();
     vestibule.close().await;

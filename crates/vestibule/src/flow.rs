@@ -186,7 +186,14 @@ impl Vestibule {
             .await?;
         let query =
             query.map_err(|error| Failure::of_step(error.code(), error.reason(), &error))?;
-        let provider = self.provider(provider)?;
+        // The attempt is one of ours: its provider was configured when it began (S61).
+        let provider = self.provider(provider).map_err(|_| {
+            Failure::new(
+                Code::ProviderDisabled,
+                "provider_disabled",
+                "the provider was taken out of the configuration after the attempt began",
+            )
+        })?;
 
         // What did the provider answer? (RFC 6749 section 4.1.2, RFC 9207)
         let metadata = within(deadline, self.inner.remote.metadata(&provider)).await?;

@@ -17,19 +17,37 @@ pub(crate) enum Verb {
 pub(crate) async fn run(global: &Global, verb: Verb) -> Result<(), CliError> {
     let vestibule = super::beside(global).await?;
     let outcome = match verb {
-        Verb::List => vestibule.signing_keys().await.map_err(CliError::from).and_then(|keys| {
-            if global.json {
-                return print(&Value::Array(keys.iter().map(as_json).collect()).to_string());
-            }
-            keys.iter().try_for_each(|key| print(&format!("{}  {}  signs from {}", key.kid, key.algorithm, key.active_from.seconds())))
-        }),
-        Verb::Rotate => vestibule.rotate_signing_key().await.map_err(CliError::from).and_then(|key| {
-            if global.json {
-                return print(&as_json(&key).to_string());
-            }
-            say(&format!("{} is published now and signs in ten minutes; nobody is signed out", key.kid));
-            Ok(())
-        }),
+        Verb::List => vestibule
+            .signing_keys()
+            .await
+            .map_err(CliError::from)
+            .and_then(|keys| {
+                if global.json {
+                    return print(&Value::Array(keys.iter().map(as_json).collect()).to_string());
+                }
+                keys.iter().try_for_each(|key| {
+                    print(&format!(
+                        "{}  {}  signs from {}",
+                        key.kid,
+                        key.algorithm,
+                        key.active_from.seconds()
+                    ))
+                })
+            }),
+        Verb::Rotate => vestibule
+            .rotate_signing_key()
+            .await
+            .map_err(CliError::from)
+            .and_then(|key| {
+                if global.json {
+                    return print(&as_json(&key).to_string());
+                }
+                say(&format!(
+                    "{} is published now and signs in ten minutes; nobody is signed out",
+                    key.kid
+                ));
+                Ok(())
+            }),
     };
     vestibule.close().await;
     outcome

@@ -7,6 +7,7 @@ mod serve;
 mod user;
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -38,7 +39,7 @@ struct Cli {
     verb: Verb,
 }
 
-/// Flags that every verb takes.
+/// Flags that every verb takes. Each key of the configuration that is no secret can be one.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Global {
     /// The configuration file [default: vestibule.toml, if there is one]
@@ -47,6 +48,139 @@ pub(crate) struct Global {
     /// Answer in JSON, for programs
     #[arg(long, global = true)]
     json: bool,
+    /// Where people reach the server
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        help_heading = "Configuration"
+    )]
+    public_url: Option<String>,
+    /// Address and port to listen on
+    #[arg(
+        long,
+        global = true,
+        value_name = "ADDRESS",
+        help_heading = "Configuration"
+    )]
+    listen: Option<String>,
+    /// The application's name on the pages
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        help_heading = "Configuration"
+    )]
+    app_name: Option<String>,
+    /// Where the database and the secret are kept
+    #[arg(
+        long,
+        global = true,
+        value_name = "FOLDER",
+        help_heading = "Configuration"
+    )]
+    data_dir: Option<String>,
+    /// The database
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        help_heading = "Configuration"
+    )]
+    database_url: Option<String>,
+    /// Who may become a user: open, domains, closed
+    #[arg(
+        long,
+        global = true,
+        value_name = "WORD",
+        help_heading = "Configuration"
+    )]
+    signup: Option<String>,
+    /// Domains that may sign up, with commas
+    #[arg(
+        long,
+        global = true,
+        value_name = "LIST",
+        help_heading = "Configuration"
+    )]
+    allowed_domains: Option<String>,
+    /// When an identity may join an account by its address: never, ask, verified
+    #[arg(
+        long,
+        global = true,
+        value_name = "WORD",
+        help_heading = "Configuration"
+    )]
+    linking: Option<String>,
+    /// Whether a user needs a verified address
+    #[arg(
+        long,
+        global = true,
+        value_name = "BOOLEAN",
+        help_heading = "Configuration"
+    )]
+    require_email: Option<String>,
+    /// Where a sign-in ends that names no target
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        help_heading = "Configuration"
+    )]
+    default_return_to: Option<String>,
+    /// Proxies whose X-Forwarded-For is believed, with commas
+    #[arg(
+        long,
+        global = true,
+        value_name = "LIST",
+        help_heading = "Configuration"
+    )]
+    trusted_proxies: Option<String>,
+    /// How long a session lasts, such as 30d
+    #[arg(
+        long,
+        global = true,
+        value_name = "TIME",
+        help_heading = "Configuration"
+    )]
+    session_lifetime: Option<String>,
+    /// How long an unused session lasts, such as 7d
+    #[arg(
+        long,
+        global = true,
+        value_name = "TIME",
+        help_heading = "Configuration"
+    )]
+    session_idle: Option<String>,
+}
+
+impl Global {
+    /// The flags as sources of the configuration.
+    pub(crate) fn flags(&self) -> Flags {
+        let values = [
+            ("public_url", &self.public_url),
+            ("listen", &self.listen),
+            ("app_name", &self.app_name),
+            ("data_dir", &self.data_dir),
+            ("database_url", &self.database_url),
+            ("signup", &self.signup),
+            ("allowed_domains", &self.allowed_domains),
+            ("linking", &self.linking),
+            ("require_email", &self.require_email),
+            ("default_return_to", &self.default_return_to),
+            ("trusted_proxies", &self.trusted_proxies),
+            ("session_lifetime", &self.session_lifetime),
+            ("session_idle", &self.session_idle),
+        ];
+        let values = values
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.to_owned(), value.clone()?)))
+            .collect();
+        Flags {
+            config: self.config.clone(),
+            values,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -83,19 +217,39 @@ pub(crate) fn run() -> Result<(), CliError> {
 }
 
 fn block_on(work: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(work)
 }
 
 /// The configuration of a verb.
-fn load(global: &Global, mut flags: Flags) -> Result<Config, CliError> {
-    flags.config.clone_from(&global.config);
-    Ok(Config::load(&Sources::from_process(flags)?)?)
+fn load(global: &Global) -> Result<Config, CliError> {
+    Ok(Config::load(&Sources::from_process(global.flags())?)?)
+}
+
+/// Why an address cannot be listened on, and what would do.
+fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> CliError {
+    let remedy = match error.kind() {
+        std::io::ErrorKind::AddrInUse => format!(
+            "Another program listens there; end it, or set VESTIBULE_LISTEN={}:{}",
+            address.ip(),
+            address.port().wrapping_add(1)
+        ),
+        std::io::ErrorKind::PermissionDenied => format!(
+            "Ports below 1024 need rights; set VESTIBULE_LISTEN={}:8000",
+            address.ip()
+        ),
+        _ => "Set VESTIBULE_LISTEN=127.0.0.1:8000".to_owned(),
+    };
+    CliError::Told(format!(
+        "cannot listen on {address} (the key listen): {error}. {remedy}"
+    ))
 }
 
 /// The database, opened beside a server that may be running.
 async fn beside(global: &Global) -> Result<Vestibule, CliError> {
-    let config = load(global, Flags::default())?;
+    let config = load(global)?;
     Ok(Vestibule::builder(config).beside_a_server().start().await?)
 }
 

@@ -55,9 +55,28 @@ pub(crate) async fn run(global: &Global, verb: Verb) -> Result<(), CliError> {
 
 async fn act(vestibule: &Vestibule, global: &Global, verb: Verb) -> Result<(), CliError> {
     match verb {
-        Verb::List { search, limit, after } => {
-            let after = after.map(|id| UserId::parse(&id).ok_or_else(|| CliError::Told(format!("{id} is not the id of a user; `vestibule user list` shows ids")))).transpose()?;
-            let page = vestibule.users(UserQuery { search, email: None, after, limit }).await?;
+        Verb::List {
+            search,
+            limit,
+            after,
+        } => {
+            let after = after
+                .map(|id| {
+                    UserId::parse(&id).ok_or_else(|| {
+                        CliError::Told(format!(
+                            "{id} is not the id of a user; `vestibule user list` shows ids"
+                        ))
+                    })
+                })
+                .transpose()?;
+            let page = vestibule
+                .users(UserQuery {
+                    search,
+                    email: None,
+                    after,
+                    limit,
+                })
+                .await?;
             if global.json {
                 return print(&json!({ "users": page.users.iter().map(as_json).collect::<Vec<_>>(), "next": page.next.map(|id| id.to_string()) }).to_string());
             }
@@ -75,29 +94,60 @@ async fn act(vestibule: &Vestibule, global: &Global, verb: Verb) -> Result<(), C
         Verb::Show { user } => show(vestibule, global, &find(vestibule, &user).await?).await,
         Verb::Disable { user } => {
             let user = find(vestibule, &user).await?;
-            told(vestibule.set_active(user.id, false).await?, global, "disabled, and signed out everywhere")
+            told(
+                vestibule.set_active(user.id, false).await?,
+                global,
+                "disabled, and signed out everywhere",
+            )
         }
         Verb::Enable { user } => {
             let user = find(vestibule, &user).await?;
-            told(vestibule.set_active(user.id, true).await?, global, "enabled")
+            told(
+                vestibule.set_active(user.id, true).await?,
+                global,
+                "enabled",
+            )
         }
         Verb::Admin { user, revoke } => {
             let user = find(vestibule, &user).await?;
-            let words = if revoke { "no longer an administrator" } else { "an administrator" };
-            told(vestibule.set_superuser(user.id, !revoke).await?, global, words)
+            let words = if revoke {
+                "no longer an administrator"
+            } else {
+                "an administrator"
+            };
+            told(
+                vestibule.set_superuser(user.id, !revoke).await?,
+                global,
+                words,
+            )
         }
     }
 }
 
 /// The user with this id or address.
 async fn find(vestibule: &Vestibule, name: &str) -> Result<User, CliError> {
-    let nobody = || CliError::Told(format!("no user {name}; `vestibule user list --search ...` finds one"));
+    let nobody = || {
+        CliError::Told(format!(
+            "no user {name}; `vestibule user list --search ...` finds one"
+        ))
+    };
     if let Some(id) = UserId::parse(name) {
         return vestibule.user(id).await?.ok_or_else(nobody);
     }
     let email = EmailAddress::parse(name).map_err(|_| nobody())?;
-    let query = UserQuery { search: None, email: Some(email.key().clone()), after: None, limit: 1 };
-    vestibule.users(query).await?.users.into_iter().next().ok_or_else(nobody)
+    let query = UserQuery {
+        search: None,
+        email: Some(email.key().clone()),
+        after: None,
+        limit: 1,
+    };
+    vestibule
+        .users(query)
+        .await?
+        .users
+        .into_iter()
+        .next()
+        .ok_or_else(nobody)
 }
 
 async fn show(vestibule: &Vestibule, global: &Global, user: &User) -> Result<(), CliError> {
@@ -112,7 +162,12 @@ async fn show(vestibule: &Vestibule, global: &Global, user: &User) -> Result<(),
     }
     print(&line(user))?;
     for identity in &identities {
-        print(&format!("  {}  {}  {}", identity.record.provider, identity.record.issuer, identity.record.subject.escape_debug()))?;
+        print(&format!(
+            "  {}  {}  {}",
+            identity.record.provider,
+            identity.record.issuer,
+            identity.record.subject.escape_debug()
+        ))?;
     }
     Ok(())
 }
@@ -132,7 +187,12 @@ fn line(user: &User) -> String {
     let name = user.name.as_deref().unwrap_or("-");
     let state = if user.is_active { "active" } else { "disabled" };
     let admin = if user.is_superuser { "  admin" } else { "" };
-    format!("{}  {state}{admin}  {}  {}", user.id, email.escape_debug(), name.escape_debug())
+    format!(
+        "{}  {state}{admin}  {}  {}",
+        user.id,
+        email.escape_debug(),
+        name.escape_debug()
+    )
 }
 
 fn as_json(user: &User) -> Value {

@@ -1,0 +1,384 @@
+//! What the stand-in knows: its people, clients, keys, codes and access tokens. All of it in memory, all of it bounded.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::watch;
+use url::{Host, Url};
+
+use crate::{
+    fault::Fault,
+    people::Person,
+    tokens::{self, Keys, SigningKey},
+};
+
+/// How long a code lives. RFC 6749 section 4.1.2 allows ten minutes; a client needs a second.
+const CODE_SECONDS: i64 = 60;
+/// How long an access token lives, as at Google.
+pub(crate) const TOKEN_SECONDS: i64 = 3599;
+/// So many codes, and so many access tokens, are kept; the oldest go.
+const KEPT: usize = 10_000;
+/// How long a slow answer takes.
+const SLOW: Duration = Duration::from_secs(60);
+
+/// Which redirect URIs the stand-in accepts.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum RedirectUris {
+    /// Any http or https address on this computer: `localhost`, `127.0.0.0/8` and `[::1]`, any port, any path.
+    #[default]
+    AnyLoopback,
+    /// These and no others, compared as text (OIDC Core 3.1.2.1).
+    Exactly(Vec<String>),
+}
+
+impl RedirectUris {
+    pub(crate) fn accept(&self, redirect_uri: &str) -> bool {
+        match self {
+            Self::Exactly(known) => known.iter().any(|known| known == redirect_uri),
+            Self::AnyLoopback => Url::parse(redirect_uri).is_ok_and(|url| {
+                matches!(url.scheme(), "http" | "https")
+                    && is_loopback(url.host())
+                    && url.fragment().is_none()
+                    && url.username().is_empty()
+                    && url.password().is_none()
+            }),
+        }
+    }
+}
+
+/// Whether a host is this computer.
+pub(crate) fn is_loopback(host: Option<Host<&str>>) -> bool {
+    match host {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// How often each endpoint was asked, honest answer or not.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counters {
+    /// Requests to `/authorize`, each step on its pages included.
+    pub authorize_requests: u64,
+    /// Requests to `/token`.
+    pub token_requests: u64,
+    /// Requests to `/jwks`.
+    pub jwks_fetches: u64,
+    /// Requests to `/.well-known/openid-configuration`.
+    pub metadata_fetches: u64,
+    /// Requests to `/userinfo`.
+    pub userinfo_requests: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) authorize: AtomicU64,
+    pub(crate) token: AtomicU64,
+    pub(crate) jwks: AtomicU64,
+    pub(crate) metadata: AtomicU64,
+    pub(crate) userinfo: AtomicU64,
+}
+
+impl Counts {
+    pub(crate) fn read(&self) -> Counters {
+        let read = |count: &AtomicU64| count.load(Ordering::SeqCst);
+        Counters {
+            authorize_requests: read(&self.authorize),
+            token_requests: read(&self.token),
+            jwks_fetches: read(&self.jwks),
+            metadata_fetches: read(&self.metadata),
+            userinfo_requests: read(&self.userinfo),
+        }
+    }
+}
+
+/// A token request as it came, for a test that asks how a client authenticates. It holds secrets: `Debug` shows none of them.
+#[derive(Clone, Eq, PartialEq)]
+pub struct SeenTokenRequest {
+    /// The `Authorization` header.
+    pub authorization: Option<String>,
+    /// The form as it was sent, undecoded.
+    pub form: String,
+}
+
+impl fmt::Debug for SeenTokenRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SeenTokenRequest(..)")
+    }
+}
+
+/// What a code stands for.
+#[derive(Clone, Debug)]
+pub(crate) struct Grant {
+    pub(crate) client_id: String,
+    pub(crate) redirect_uri: String,
+    pub(crate) scope: String,
+    pub(crate) nonce: Option<String>,
+    pub(crate) code_challenge: String,
+    pub(crate) person: Person,
+    pub(crate) issued_at: i64,
+}
+
+/// What an access token opens.
+#[derive(Clone, Debug)]
+pub(crate) struct Access {
+    pub(crate) person: Person,
+    pub(crate) scope: String,
+    pub(crate) expires_at: i64,
+}
+
+/// A map that forgets its oldest entries.
+#[derive(Debug)]
+struct Recent<T> {
+    entries: HashMap<String, T>,
+    order: VecDeque<String>,
+    kept: usize,
+}
+
+impl<T> Recent<T> {
+    fn new(kept: usize) -> Self {
+        Self {
+            entries: HashMap::new(),
+            order: VecDeque::new(),
+            kept,
+        }
+    }
+
+    fn insert(&mut self, key: String, value: T) {
+        // The order also names what was taken since; it is cut by its own length, so that both are bounded.
+        while self.order.len() >= self.kept {
+            if let Some(oldest) = self.order.pop_front() {
+                self.entries.remove(&oldest);
+            }
+        }
+        self.order.push_back(key.clone());
+        self.entries.insert(key, value);
+    }
+}
+
+/// A client as it was registered.
+pub(crate) struct Client {
+    pub(crate) client_id: String,
+    pub(crate) client_secret: String,
+}
+
+/// The clock, in seconds since 1970.
+pub(crate) type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// The whole of the stand-in, shared by its handlers.
+pub(crate) struct Provider {
+    pub(crate) issuer: String,
+    /// Where the endpoints stand: the address it listens on, whatever the issuer is called.
+    base: String,
+    pub(crate) name: String,
+    pub(crate) people: Vec<Person>,
+    clients: Vec<Client>,
+    redirect_uris: RedirectUris,
+    clock: Clock,
+    keys: Mutex<Keys>,
+    fault: Mutex<Fault>,
+    pub(crate) counts: Counts,
+    codes: Mutex<Recent<Grant>>,
+    tokens: Mutex<Recent<Access>>,
+    last_token_request: Mutex<Option<SeenTokenRequest>>,
+    /// The honest token answer that a faulty redirect leads to.
+    pub(crate) elsewhere: Mutex<Option<String>>,
+    stopped: watch::Receiver<bool>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics with a lock in hand that would leave half a change behind.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Provider {
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "one caller, which has just checked each of them"
+    )]
+    pub(crate) fn new(
+        issuer: String,
+        base: String,
+        name: String,
+        people: Vec<Person>,
+        clients: Vec<Client>,
+        redirect_uris: RedirectUris,
+        clock: Clock,
+        keys: Keys,
+        stopped: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            issuer,
+            base,
+            name,
+            people,
+            clients,
+            redirect_uris,
+            clock,
+            keys: Mutex::new(keys),
+            fault: Mutex::new(Fault::None),
+            counts: Counts::default(),
+            codes: Mutex::new(Recent::new(KEPT)),
+            tokens: Mutex::new(Recent::new(KEPT)),
+            last_token_request: Mutex::new(None),
+            elsewhere: Mutex::new(None),
+            stopped,
+        }
+    }
+
+    /// The address of a route.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    pub(crate) fn now(&self) -> i64 {
+        (self.clock)()
+    }
+
+    pub(crate) fn fault(&self) -> Fault {
+        *lock(&self.fault)
+    }
+
+    pub(crate) fn set_fault(&self, fault: Fault) {
+        *lock(&self.fault) = fault;
+    }
+
+    pub(crate) fn keys(&self) -> Keys {
+        lock(&self.keys).clone()
+    }
+
+    /// A new key signs from now on, and the one that signed leaves the JWKS.
+    pub(crate) fn rotate_keys(&self) {
+        let key = SigningKey::generate().expect("key generation worked at the start");
+        lock(&self.keys).current = Arc::new(key);
+    }
+
+    pub(crate) fn client(&self, client_id: &str) -> Option<&Client> {
+        self.clients
+            .iter()
+            .find(|client| client.client_id == client_id)
+    }
+
+    pub(crate) fn accepts_redirect_uri(&self, redirect_uri: &str) -> bool {
+        self.redirect_uris.accept(redirect_uri)
+    }
+
+    pub(crate) fn person(&self, hint: &str) -> Option<&Person> {
+        self.people.iter().find(|person| person.answers_to(hint))
+    }
+
+    /// Issues a code for a grant.
+    pub(crate) fn issue_code(&self, grant: Grant) -> String {
+        let code = format!("4/0A{}", tokens::random::<32>());
+        lock(&self.codes).insert(code.clone(), grant);
+        code
+    }
+
+    /// Takes a code, which is gone whatever comes of it (RFC 6749 section 4.1.2: at most once), and gives what it stood for if it lives.
+    pub(crate) fn take_code(&self, code: &str) -> Option<Grant> {
+        let grant = lock(&self.codes).entries.remove(code)?;
+        let age = self.now().saturating_sub(grant.issued_at);
+        (age <= CODE_SECONDS).then_some(grant)
+    }
+
+    /// Issues an access token.
+    pub(crate) fn issue_token(&self, person: Person, scope: String) -> String {
+        let token = format!("ya29.{}", tokens::random::<48>());
+        let expires_at = self.now().saturating_add(TOKEN_SECONDS);
+        lock(&self.tokens).insert(
+            token.clone(),
+            Access {
+                person,
+                scope,
+                expires_at,
+            },
+        );
+        token
+    }
+
+    /// What an access token opens, if it lives.
+    pub(crate) fn access(&self, token: &str) -> Option<Access> {
+        let access = lock(&self.tokens).entries.get(token).cloned()?;
+        (self.now() < access.expires_at).then_some(access)
+    }
+
+    pub(crate) fn saw_token_request(&self, seen: SeenTokenRequest) {
+        *lock(&self.last_token_request) = Some(seen);
+    }
+
+    pub(crate) fn last_token_request(&self) -> Option<SeenTokenRequest> {
+        lock(&self.last_token_request).clone()
+    }
+
+    pub(crate) fn put_elsewhere(&self, answer: String) {
+        *lock(&self.elsewhere) = Some(answer);
+    }
+
+    pub(crate) fn elsewhere(&self) -> Option<String> {
+        lock(&self.elsewhere).clone()
+    }
+
+    /// Waits a minute, or until the stand-in stops.
+    pub(crate) async fn be_slow(&self) {
+        let mut stopped = self.stopped.clone();
+        let _ = tokio::time::timeout(SLOW, stopped.wait_for(|stopped| *stopped)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_loopback_address_is_a_redirect_uri_and_nothing_else_is() {
+        let any = RedirectUris::AnyLoopback;
+        for accepted in [
+            "http://localhost:8000/auth/google/callback",
+            "http://127.0.0.1/cb",
+            "https://[::1]:1/",
+            "http://127.9.9.9:2/x",
+        ] {
+            assert!(any.accept(accepted), "{accepted}");
+        }
+        for refused in [
+            "",
+            "/cb",
+            "http://example.com/cb",
+            "http://localhost.example.com/cb",
+            "http://localhost@example.com/cb",
+            "http://user@localhost/cb",
+            "http://localhost/cb#fragment",
+            "javascript:alert(1)//localhost",
+            "myapp://localhost/cb",
+        ] {
+            assert!(!any.accept(refused), "{refused}");
+        }
+    }
+
+    #[test]
+    fn an_exact_list_is_compared_as_text() {
+        let list = RedirectUris::Exactly(vec!["https://app.example/cb".to_owned()]);
+        assert!(list.accept("https://app.example/cb"));
+        assert!(!list.accept("https://app.example/cb/"));
+        assert!(!list.accept("https://APP.example/cb"));
+    }
+
+    #[test]
+    fn the_oldest_entries_go_first() {
+        let mut recent = Recent::new(3);
+        for number in 0..5 {
+            recent.insert(number.to_string(), number);
+        }
+        assert_eq!(recent.entries.len(), 3);
+        assert!(!recent.entries.contains_key("1"));
+        assert!(recent.entries.contains_key("4"));
+    }
+}
