@@ -194,6 +194,12 @@ impl Started {
         {
             return Err(CallbackError::State);
         }
+        // An answer that contradicts itself is nobody's.
+        if let Err(error @ (CallbackError::Duplicate(_) | CallbackError::Contradiction(_))) =
+            &query.outcome
+        {
+            return Err(error.clone());
+        }
         // RFC 9207 section 2.4: before anything else of the answer is believed, errors included.
         let expected = provider.issuer.as_str();
         let issuer_holds = match &query.iss {

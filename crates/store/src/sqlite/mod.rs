@@ -29,8 +29,8 @@ pub struct SqliteStore {
     writer: writer::Writer,
     readers: Arc<Readers>,
     claims: claims::Claims,
-    /// Held while the store lives: a second `serve` on one file is refused.
-    _lock: Option<std::fs::File>,
+    /// Held until the store is closed: a second `serve` on one file is refused.
+    lock: Mutex<Option<std::fs::File>>,
 }
 
 impl core::fmt::Debug for SqliteStore {

@@ -97,7 +97,7 @@ impl SqliteStore {
             writer,
             readers: Arc::new(Readers(readers)),
             claims,
-            _lock: lock,
+            lock: Mutex::new(lock),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Every statement, as text.
+//! Every statement, as text. Parameters are `?1`: SQLite takes `$1` for a name and numbers it by where it first stands.
 
 pub(super) const HAS_MIGRATIONS: &str =
     "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'vestibule_migrations'";
@@ -6,55 +6,55 @@ pub(super) const CREATE_MIGRATIONS: &str = "CREATE TABLE IF NOT EXISTS vestibule
 pub(super) const SELECT_MIGRATIONS: &str =
     "SELECT number, checksum FROM vestibule_migrations ORDER BY number";
 pub(super) const INSERT_MIGRATION: &str =
-    "INSERT INTO vestibule_migrations (number, checksum) VALUES ($1, $2)";
-pub(super) const VACUUM_INTO: &str = "VACUUM INTO $1";
+    "INSERT INTO vestibule_migrations (number, checksum) VALUES (?1, ?2)";
+pub(super) const VACUUM_INTO: &str = "VACUUM INTO ?1";
 
 pub(super) const SELECT_CLAIMS: &str =
     "SELECT claimed_at, state FROM vestibule_claims ORDER BY claimed_at";
 pub(super) const INSERT_CLAIM: &str =
-    "INSERT INTO vestibule_claims (claimed_at, state) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-pub(super) const PRUNE_CLAIMS: &str = "DELETE FROM vestibule_claims WHERE (claimed_at, state) IN (SELECT claimed_at, state FROM vestibule_claims WHERE claimed_at < $1 ORDER BY claimed_at LIMIT $2)";
+    "INSERT INTO vestibule_claims (claimed_at, state) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+pub(super) const PRUNE_CLAIMS: &str = "DELETE FROM vestibule_claims WHERE (claimed_at, state) IN (SELECT claimed_at, state FROM vestibule_claims WHERE claimed_at < ?1 ORDER BY claimed_at LIMIT ?2)";
 
-pub(super) const SELECT_USER: &str = "SELECT id, version, email, claimed_email, password_hash IS NOT NULL, name, picture, is_active, is_superuser, created_at, updated_at FROM vestibule_users WHERE id = $1";
-pub(super) const SELECT_USERS: &str = "SELECT id, version, email, claimed_email, password_hash IS NOT NULL, name, picture, is_active, is_superuser, created_at, updated_at FROM vestibule_users WHERE ($1 IS NULL OR id > $1) AND ($2 IS NULL OR email LIKE $2 ESCAPE '\\' OR claimed_email LIKE $2 ESCAPE '\\' OR name LIKE $2 ESCAPE '\\') ORDER BY id LIMIT $3";
-pub(super) const SELECT_USER_BY_EMAIL: &str = "SELECT id, version, email, claimed_email, password_hash IS NOT NULL, name, picture, is_active, is_superuser, created_at, updated_at FROM vestibule_users WHERE email_key = $1";
+pub(super) const SELECT_USER: &str = "SELECT id, version, email, claimed_email, password_hash IS NOT NULL, name, picture, is_active, is_superuser, created_at, updated_at FROM vestibule_users WHERE id = ?1";
+pub(super) const SELECT_USERS: &str = "SELECT id, version, email, claimed_email, password_hash IS NOT NULL, name, picture, is_active, is_superuser, created_at, updated_at FROM vestibule_users WHERE (?1 IS NULL OR id > ?1) AND (?2 IS NULL OR email LIKE ?2 ESCAPE '\\' OR claimed_email LIKE ?2 ESCAPE '\\' OR name LIKE ?2 ESCAPE '\\') ORDER BY id LIMIT ?3";
+pub(super) const SELECT_USER_BY_EMAIL: &str = "SELECT id, version, email, claimed_email, password_hash IS NOT NULL, name, picture, is_active, is_superuser, created_at, updated_at FROM vestibule_users WHERE email_key = ?1";
 pub(super) const SELECT_ACCOUNT: &str =
-    "SELECT id, version, is_active FROM vestibule_users WHERE id = $1";
+    "SELECT id, version, is_active FROM vestibule_users WHERE id = ?1";
 pub(super) const SELECT_OWNER: &str =
-    "SELECT id, version, is_active FROM vestibule_users WHERE email_key = $1";
-pub(super) const SELECT_CLAIMANT: &str = "SELECT id, version, is_active FROM vestibule_users WHERE claimed_email_key = $1 ORDER BY id LIMIT 1";
-pub(super) const SELECT_IDENTITY_OWNER: &str = "SELECT vestibule_users.id, version, is_active FROM vestibule_identities JOIN vestibule_users ON vestibule_users.id = user WHERE issuer = $1 AND subject = $2";
-pub(super) const INSERT_USER: &str = "INSERT INTO vestibule_users (id, version, email, email_key, name, picture, is_active, is_superuser, created_at, updated_at) VALUES ($1, 1, $2, $3, $4, $5, 1, 0, $6, $6)";
-pub(super) const INSERT_PASSWORD_USER: &str = "INSERT INTO vestibule_users (id, version, claimed_email, claimed_email_key, password_hash, is_active, is_superuser, created_at, updated_at) VALUES ($1, 1, $2, $3, $4, 1, 0, $5, $5)";
-pub(super) const SELECT_HAS_ADDRESS: &str = "SELECT EXISTS (SELECT 1 FROM vestibule_users WHERE email_key = $1) OR EXISTS (SELECT 1 FROM vestibule_users WHERE claimed_email_key = $1)";
-pub(super) const EMPTY_CLAIMANT: &str = "UPDATE vestibule_users SET version = version + 1, claimed_email = NULL, claimed_email_key = NULL, password_hash = NULL, updated_at = $2 WHERE id = $1";
+    "SELECT id, version, is_active FROM vestibule_users WHERE email_key = ?1";
+pub(super) const SELECT_CLAIMANT: &str = "SELECT id, version, is_active FROM vestibule_users WHERE claimed_email_key = ?1 ORDER BY id LIMIT 1";
+pub(super) const SELECT_IDENTITY_OWNER: &str = "SELECT vestibule_users.id, version, is_active FROM vestibule_identities JOIN vestibule_users ON vestibule_users.id = user WHERE issuer = ?1 AND subject = ?2";
+pub(super) const INSERT_USER: &str = "INSERT INTO vestibule_users (id, version, email, email_key, name, picture, is_active, is_superuser, created_at, updated_at) VALUES (?1, 1, ?2, ?3, ?4, ?5, 1, 0, ?6, ?6)";
+pub(super) const INSERT_PASSWORD_USER: &str = "INSERT INTO vestibule_users (id, version, claimed_email, claimed_email_key, password_hash, is_active, is_superuser, created_at, updated_at) VALUES (?1, 1, ?2, ?3, ?4, 1, 0, ?5, ?5)";
+pub(super) const SELECT_HAS_ADDRESS: &str = "SELECT EXISTS (SELECT 1 FROM vestibule_users WHERE email_key = ?1) OR EXISTS (SELECT 1 FROM vestibule_users WHERE claimed_email_key = ?1)";
+pub(super) const EMPTY_CLAIMANT: &str = "UPDATE vestibule_users SET version = version + 1, claimed_email = NULL, claimed_email_key = NULL, password_hash = NULL, updated_at = ?2 WHERE id = ?1";
 pub(super) const RAISE_VERSION: &str =
-    "UPDATE vestibule_users SET version = version + 1, updated_at = $2 WHERE id = $1";
-pub(super) const SET_ACTIVE: &str = "UPDATE vestibule_users SET version = version + 1, is_active = $2, updated_at = $3 WHERE id = $1 AND is_active <> $2";
-pub(super) const SET_SUPERUSER: &str = "UPDATE vestibule_users SET version = version + 1, is_superuser = $2, updated_at = $3 WHERE id = $1 AND is_superuser <> $2";
+    "UPDATE vestibule_users SET version = version + 1, updated_at = ?2 WHERE id = ?1";
+pub(super) const SET_ACTIVE: &str = "UPDATE vestibule_users SET version = version + 1, is_active = ?2, updated_at = ?3 WHERE id = ?1 AND is_active <> ?2";
+pub(super) const SET_SUPERUSER: &str = "UPDATE vestibule_users SET version = version + 1, is_superuser = ?2, updated_at = ?3 WHERE id = ?1 AND is_superuser <> ?2";
 
-pub(super) const INSERT_IDENTITY: &str = "INSERT INTO vestibule_identities (issuer, subject, user, provider, email, email_verified, name, picture, created_at, last_used_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)";
-pub(super) const UPDATE_IDENTITY: &str = "UPDATE vestibule_identities SET provider = $4, email = $5, email_verified = $6, name = $7, picture = $8, last_used_at = $9 WHERE issuer = $1 AND subject = $2 AND user = $3";
-pub(super) const SELECT_IDENTITIES: &str = "SELECT user, issuer, subject, provider, email, email_verified, name, picture, created_at, last_used_at FROM vestibule_identities WHERE user = $1 ORDER BY created_at, issuer, subject";
+pub(super) const INSERT_IDENTITY: &str = "INSERT INTO vestibule_identities (issuer, subject, user, provider, email, email_verified, name, picture, created_at, last_used_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)";
+pub(super) const UPDATE_IDENTITY: &str = "UPDATE vestibule_identities SET provider = ?4, email = ?5, email_verified = ?6, name = ?7, picture = ?8, last_used_at = ?9 WHERE issuer = ?1 AND subject = ?2 AND user = ?3";
+pub(super) const SELECT_IDENTITIES: &str = "SELECT user, issuer, subject, provider, email, email_verified, name, picture, created_at, last_used_at FROM vestibule_identities WHERE user = ?1 ORDER BY created_at, issuer, subject";
 pub(super) const DELETE_IDENTITY: &str =
-    "DELETE FROM vestibule_identities WHERE user = $1 AND issuer = $2 AND subject = $3";
-pub(super) const COUNT_WAYS_IN: &str = "SELECT (SELECT count(*) FROM vestibule_identities WHERE user = $1) + (SELECT password_hash IS NOT NULL FROM vestibule_users WHERE id = $1)";
+    "DELETE FROM vestibule_identities WHERE user = ?1 AND issuer = ?2 AND subject = ?3";
+pub(super) const COUNT_WAYS_IN: &str = "SELECT (SELECT count(*) FROM vestibule_identities WHERE user = ?1) + (SELECT password_hash IS NOT NULL FROM vestibule_users WHERE id = ?1)";
 
-pub(super) const INSERT_SESSION: &str = "INSERT INTO vestibule_sessions (hash, id, user, provider, created_at, last_seen_at, expires_at, idle_seconds) VALUES ($1, $2, $3, $4, $5, $5, $6, $7)";
-pub(super) const SELECT_SESSION: &str = "SELECT users.id, users.version, users.email, users.claimed_email, users.password_hash IS NOT NULL, users.name, users.picture, users.is_active, users.is_superuser, users.created_at, users.updated_at, sessions.id, sessions.provider, sessions.created_at, sessions.last_seen_at, sessions.expires_at, sessions.idle_seconds FROM vestibule_sessions AS sessions JOIN vestibule_users AS users ON users.id = sessions.user WHERE sessions.hash = $1 AND sessions.expires_at > $2 AND sessions.last_seen_at + sessions.idle_seconds * 1000000 > $2 AND users.is_active = 1";
+pub(super) const INSERT_SESSION: &str = "INSERT INTO vestibule_sessions (hash, id, user, provider, created_at, last_seen_at, expires_at, idle_seconds) VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7)";
+pub(super) const SELECT_SESSION: &str = "SELECT users.id, users.version, users.email, users.claimed_email, users.password_hash IS NOT NULL, users.name, users.picture, users.is_active, users.is_superuser, users.created_at, users.updated_at, sessions.id, sessions.provider, sessions.created_at, sessions.last_seen_at, sessions.expires_at, sessions.idle_seconds FROM vestibule_sessions AS sessions JOIN vestibule_users AS users ON users.id = sessions.user WHERE sessions.hash = ?1 AND sessions.expires_at > ?2 AND sessions.last_seen_at + sessions.idle_seconds * 1000000 > ?2 AND users.is_active = 1";
 pub(super) const TOUCH_SESSION: &str =
-    "UPDATE vestibule_sessions SET last_seen_at = max(last_seen_at, $2) WHERE id = $1";
-pub(super) const DELETE_SESSION: &str = "DELETE FROM vestibule_sessions WHERE hash = $1";
-pub(super) const DELETE_SESSIONS_OF: &str = "DELETE FROM vestibule_sessions WHERE user = $1";
-pub(super) const PRUNE_SESSIONS: &str = "DELETE FROM vestibule_sessions WHERE hash IN (SELECT hash FROM vestibule_sessions WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
+    "UPDATE vestibule_sessions SET last_seen_at = max(last_seen_at, ?2) WHERE id = ?1";
+pub(super) const DELETE_SESSION: &str = "DELETE FROM vestibule_sessions WHERE hash = ?1";
+pub(super) const DELETE_SESSIONS_OF: &str = "DELETE FROM vestibule_sessions WHERE user = ?1";
+pub(super) const PRUNE_SESSIONS: &str = "DELETE FROM vestibule_sessions WHERE hash IN (SELECT hash FROM vestibule_sessions WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)";
 
 pub(super) const SELECT_KEYS: &str = "SELECT kid, algorithm, sealed, public_jwk, created_at, active_from, retired_at FROM vestibule_signing_keys ORDER BY created_at, kid";
 pub(super) const COUNT_KEYS: &str = "SELECT count(*) FROM vestibule_signing_keys";
 pub(super) const RETIRE_KEYS: &str =
-    "UPDATE vestibule_signing_keys SET retired_at = $1 WHERE retired_at IS NULL";
-pub(super) const INSERT_KEY: &str = "INSERT INTO vestibule_signing_keys (kid, algorithm, sealed, public_jwk, created_at, active_from, retired_at) VALUES ($1, $2, $3, $4, $5, $6, $7)";
-pub(super) const PRUNE_KEYS: &str = "DELETE FROM vestibule_signing_keys WHERE retired_at <= $1";
+    "UPDATE vestibule_signing_keys SET retired_at = ?1 WHERE retired_at IS NULL";
+pub(super) const INSERT_KEY: &str = "INSERT INTO vestibule_signing_keys (kid, algorithm, sealed, public_jwk, created_at, active_from, retired_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+pub(super) const PRUNE_KEYS: &str = "DELETE FROM vestibule_signing_keys WHERE retired_at <= ?1";
 
 pub(super) const SELECT_SECRET_CHECK: &str =
     "SELECT value FROM vestibule_meta WHERE name = 'secret_check'";
-pub(super) const UPSERT_SECRET_CHECK: &str = "INSERT INTO vestibule_meta (name, value) VALUES ('secret_check', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+pub(super) const UPSERT_SECRET_CHECK: &str = "INSERT INTO vestibule_meta (name, value) VALUES ('secret_check', ?1) ON CONFLICT (name) DO UPDATE SET value = excluded.value";

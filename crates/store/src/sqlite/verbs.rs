@@ -1,5 +1,7 @@
 //! The verbs: each one job of the writer, or one read.
 
+use std::sync::PoisonError;
+
 use rusqlite::{Connection, OptionalExtension as _, Params};
 use vestibule_accounts::{
     Account, Act, Applied, ApplyError, BoxFuture, Claim, EmailKey, Identity, IdentityRecord, Known,
@@ -575,6 +577,20 @@ impl Store for SqliteStore {
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async move { tokio::task::block_in_place(|| self.writer.close()) })
+        Box::pin(async move {
+            let close = || {
+                self.writer.close();
+                // Another server may have the file from here on.
+                self.lock
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .take();
+            };
+            match tokio::runtime::Handle::current().runtime_flavor() {
+                // There is no other thread to which the other tasks could go.
+                tokio::runtime::RuntimeFlavor::CurrentThread => close(),
+                _ => tokio::task::block_in_place(close),
+            }
+        })
     }
 }
