@@ -130,7 +130,7 @@ faults! {
         MetadataRedirect = "metadata-redirect", "302 to an address that gives the honest metadata.";
         MetadataHuge = "metadata-huge", "The honest metadata after two MiB of white space.";
         MetadataSlow = "metadata-slow", "The metadata comes after a minute.";
-        MetadataHttpEndpoint = "metadata-http-endpoint", "`token_endpoint` is at http://idp.example.";
+        MetadataHttpEndpoint = "metadata-http-endpoint", "`token_endpoint` is at `http://idp.example`.";
     }
     "Keys" {
         Jwks500 = "jwks-500", "500.";

@@ -306,3 +306,6 @@ pub fn thumbprint(jwk: &Value) -> Option<String> {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, canonical.as_bytes());
     Some(base64url::encode(digest.as_ref()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -147,3 +147,6 @@ fn read_header(bytes: &[u8]) -> Result<Header, JwsError> {
         typ: text("typ")?,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,8 @@ mod jwk;
 mod jws;
 mod legacy;
 mod sign;
+#[cfg(test)]
+mod test_keys;
 mod time;
 
 pub use crate::algorithm::Algorithm;

@@ -179,23 +179,21 @@ impl SigningKey {
     /// The crypto library failed.
     pub fn sign(&self, typ: &str, claims: &Value) -> Result<String, SigningError> {
         let header = json!({ "alg": self.algorithm.name(), "kid": self.kid, "typ": typ });
-        self.sign_with_header(&header, claims)
-    }
-
-    /// Signs claims under a header as it is given.
-    pub(crate) fn sign_with_header(
-        &self,
-        header: &Value,
-        claims: &Value,
-    ) -> Result<String, SigningError> {
         let mut token = format!(
             "{}.{}",
             base64url::encode(header.to_string().as_bytes()),
             base64url::encode(claims.to_string().as_bytes())
         );
+        let signature = self.signature(token.as_bytes())?;
+        token.push('.');
+        token.push_str(&base64url::encode(&signature));
+        Ok(token)
+    }
+
+    /// The bare signature over a message.
+    pub(crate) fn signature(&self, message: &[u8]) -> Result<Vec<u8>, SigningError> {
         let random = SystemRandom::new();
-        let message = token.as_bytes();
-        let signature = match &self.pair {
+        Ok(match &self.pair {
             Pair::Rsa(pair, padding) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
                 pair.sign(*padding, &random, message, &mut signature)
@@ -208,9 +206,9 @@ impl SigningKey {
                 .as_ref()
                 .to_vec(),
             Pair::Ed(pair) => pair.sign(message).as_ref().to_vec(),
-        };
-        token.push('.');
-        token.push_str(&base64url::encode(&signature));
-        Ok(token)
+        })
     }
 }
+
+#[cfg(test)]
+mod tests;
