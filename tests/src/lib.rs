@@ -1,1 +1,10 @@
-//! Shared parts of the tests of the whole.
+//! What the tests of the whole share: an application with its provider, a browser that keeps cookies, and the reasons
+//! that the log gives.
+
+mod app;
+mod browser;
+mod reasons;
+
+pub use crate::app::{App, Setup};
+pub use crate::browser::{Answer, Browser};
+pub use crate::reasons::{log_text, reason_of};
