@@ -22,6 +22,7 @@ pub(crate) async fn run(global: &Global, _verb: Serve) -> Result<(), CliError> {
     let listener = TcpListener::bind(listen)
         .await
         .map_err(|error| super::cannot_listen(listen, &error))?;
+    let listen = listener.local_addr()?;
     let public_url = config.public_url().to_owned();
     let vestibule = Vestibule::from_config(config).await?;
     tracing::info!(event = "server.listening", %listen, public_url, version = env!("CARGO_PKG_VERSION"));

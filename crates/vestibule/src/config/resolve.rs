@@ -171,17 +171,24 @@ impl<'a> Resolver<'a> {
                 )
             }
             (shape, other) => {
-                let expected = match shape {
-                    Shape::Text => "a text in quotes",
-                    Shape::Boolean => "true or false",
-                    Shape::List => "a list of texts, such as [\"a\", \"b\"]",
-                    Shape::Number => "a whole number",
+                let (expected, example) = match shape {
+                    Shape::Text => ("a text in quotes", "\"...\""),
+                    Shape::Boolean => ("true or false", "true"),
+                    Shape::List => ("a list of texts", "[\"a\", \"b\"]"),
+                    Shape::Number => ("a whole number", "60"),
                 };
+                let found = if key.secret || other.is_table() || other.is_array() {
+                    format!("{} in {origin}", other.type_str())
+                } else {
+                    let text: String = other.to_string().chars().take(60).collect();
+                    format!("{text} in {origin}")
+                };
+                let last = name.rsplit('.').next().unwrap_or(name);
                 self.wrong(
                     name,
-                    format!("{} in {origin}", other.type_str()),
+                    found,
                     format!("it must be {expected}"),
-                    format!("change it in {origin}"),
+                    format!("write {last} = {example} in {origin}"),
                 );
                 return None;
             }

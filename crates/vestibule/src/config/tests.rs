@@ -239,8 +239,13 @@ fn what_would_not_do_is_refused_with_the_key_and_the_line_that_would() {
             "allowed_domains",
             "signup",
         ),
-        (&[], "linking = true", "linking", "change it"),
-        (&[], "require_email = \"yes\"", "require_email", "change it"),
+        (&[], "linking = true", "linking", "write linking = "),
+        (
+            &[],
+            "require_email = \"yes\"",
+            "require_email",
+            "write require_email = true",
+        ),
         (
             &[("VESTIBULE_REQUIRE_EMAIL", "perhaps")],
             "",

@@ -1,0 +1,409 @@
+//! The binary as its users meet it: commands, refusals, signals, and a power cut.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test shall fail where the machine does not do"
+)]
+
+mod support;
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use support::{Home, SECRET, client, configuration, location, provider, sign_in, who};
+use vestibule_devidp::Fault;
+
+const ALICE: &str = "alice@example.com";
+const PEOPLE: [&str; 3] = ["alice@example.com", "bob@example.com", "carol@example.com"];
+
+#[test]
+fn the_version_and_the_help_are_there() {
+    let home = Home::empty();
+    assert!(home.run(&["version"]).out.starts_with("vestibule "));
+    let help = home.run(&["--help"]);
+    for verb in ["dev", "serve", "config", "user", "keys", "version"] {
+        assert!(
+            help.out.contains(&format!("  {verb}")),
+            "{verb}: {}",
+            help.out
+        );
+    }
+}
+
+/// What is wrong, and what the one message must name: the key, what was found, the line that would do.
+#[test]
+fn what_serve_cannot_run_with_is_refused_with_the_key_what_was_found_and_the_line_that_would_do() {
+    let good = configuration("http://127.0.0.1:9");
+    let rows: &[(&str, String, &[&str])] = &[
+        (
+            "no client id",
+            good.replace("client_id = \"client\"\n", ""),
+            &["providers.google.client_id", "GOOGLE_CLIENT_ID"],
+        ),
+        (
+            "a short secret",
+            format!("secret = \"short\"\n{good}"),
+            &["secret", "32"],
+        ),
+        (
+            "a sample secret",
+            format!("secret = \"change-me-change-me-change-me-change-me\"\n{good}"),
+            &["secret"],
+        ),
+        (
+            "http outside loopback",
+            good.replace("http://localhost:8000", "http://app.example.com"),
+            &[
+                "public_url",
+                "http://app.example.com",
+                "https://app.example.com",
+            ],
+        ),
+        (
+            "an unknown key",
+            format!("publik_url = \"x\"\n{good}"),
+            &["publik_url", "public_url"],
+        ),
+        (
+            "a wrong type",
+            format!("require_email = \"perhaps\"\n{good}"),
+            &["require_email", "perhaps"],
+        ),
+        ("no TOML", format!("{good}\n[["), &["vestibule.toml"]),
+    ];
+    for (what, configuration, names) in rows {
+        let home = Home::with(configuration);
+        let refused = home.run(&["serve"]);
+        assert!(!refused.ok, "{what}");
+        assert!(
+            refused.err.starts_with("error: "),
+            "{what}: {}",
+            refused.err
+        );
+        for name in *names {
+            assert!(
+                refused.err.contains(name),
+                "{what} does not name {name}: {}",
+                refused.err
+            );
+        }
+        assert!(!refused.err.contains(SECRET), "{what}");
+        assert!(!home.database().exists(), "{what}: nothing is left behind");
+    }
+}
+
+#[test]
+fn several_faults_of_a_configuration_are_told_in_one_message() {
+    let text = configuration("http://127.0.0.1:9")
+        .replace("http://localhost:8000", "http://app.example.com");
+    let refused = Home::with(&format!("nonsense = 1\n{text}")).run(&["serve"]);
+    assert!(
+        refused.err.contains("nonsense") && refused.err.contains("public_url"),
+        "{}",
+        refused.err
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_in_use_is_refused_before_the_database_is_touched() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let text = configuration("http://127.0.0.1:9").replace("127.0.0.1:0", &address);
+    let home = Home::with(&text);
+    let refused = home.run(&["serve"]);
+    assert!(!refused.ok);
+    assert!(
+        refused.err.contains(&address) && refused.err.contains("VESTIBULE_LISTEN="),
+        "{}",
+        refused.err
+    );
+    assert!(!home.database().exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_serve_on_one_file_is_refused_and_the_first_serves_on() {
+    let idp = provider().await;
+    let home = Home::at(&idp);
+    let server = home.serve();
+    let refused = home.run(&["serve"]);
+    assert!(!refused.ok);
+    assert!(
+        refused.err.contains("in use") && refused.err.contains("database_url"),
+        "{}",
+        refused.err
+    );
+    sign_in(&client(), server.address(), ALICE).await.unwrap();
+    server.kill();
+    // The system gives the lock back with the process, however that ends.
+    home.serve();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_another_secret_is_refused_and_the_previous_secret_leads_over() {
+    let idp = provider().await;
+    let home = Home::at(&idp);
+    let [first, second] = ["1", "2"].map(|digit| format!("q9Zk3Wv7Lr2Xb5Nt8Mc1Hd4Js6Pf0G{digit}y"));
+    let with = |extra: &str| {
+        std::fs::write(
+            home.path().join("vestibule.toml"),
+            format!("{extra}\n{}", configuration(idp.issuer())),
+        )
+        .unwrap()
+    };
+    with(&format!("secret = \"{first}\""));
+    let server = home.serve();
+    let session = sign_in(&client(), server.address(), ALICE).await.unwrap();
+    server.kill();
+
+    with(&format!("secret = \"{second}\""));
+    let refused = home.run(&["serve"]);
+    assert!(!refused.ok);
+    assert!(refused.err.contains("previous_secret"), "{}", refused.err);
+    assert!(!refused.err.contains(&first) && !refused.err.contains(&second));
+
+    with(&format!(
+        "secret = \"{second}\"\nprevious_secret = \"{first}\""
+    ));
+    let server = home.serve();
+    assert_eq!(who(&client(), server.address(), &session).await, ALICE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_term_signal_lets_a_sign_in_that_is_under_way_end() {
+    let idp = provider().await;
+    let home = Home::at(&idp);
+    let server = home.serve();
+    sign_in(&client(), server.address(), ALICE).await.unwrap();
+    idp.set_fault(Fault::TokenSlow);
+    let asked = idp.counters().token_requests;
+    let address = server.address();
+    let under_way = tokio::spawn(async move { sign_in(&client(), address, ALICE).await });
+    while idp.counters().token_requests == asked {
+        tokio::task::yield_now().await;
+    }
+    server.terminate();
+    // It is answered, by the words for a provider that hangs, and not cut off.
+    let answer = under_way.await.unwrap().unwrap_err();
+    assert!(answer.contains("provider_unavailable"), "{answer}");
+    assert!(server.ended());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_lists_shows_disables_enables_and_promotes_beside_a_running_server() {
+    let idp = provider().await;
+    let home = Home::at(&idp);
+    assert!(home.run(&["user", "list"]).err.contains("no users"));
+    let server = home.serve();
+    let session = sign_in(&client(), server.address(), ALICE).await.unwrap();
+
+    assert!(home.run(&["user", "list"]).out.contains(ALICE));
+    let shown = home.run(&["user", "show", ALICE]);
+    assert!(shown.out.contains(idp.issuer()), "{}", shown.out);
+    assert!(home.run(&["user", "show", "ALICE@EXAMPLE.COM"]).ok);
+    let unknown = home.run(&["user", "show", "nobody@example.com"]);
+    assert!(
+        !unknown.ok && unknown.err.contains("user list"),
+        "{}",
+        unknown.err
+    );
+
+    let list = home.run(&["--json", "user", "list"]);
+    let list: serde_json::Value = serde_json::from_str(&list.out).unwrap();
+    assert_eq!(list["users"][0]["email"], ALICE);
+
+    assert!(home.run(&["user", "admin", ALICE]).ok);
+    let promoted = home.run(&["--json", "user", "show", ALICE]);
+    let promoted: serde_json::Value = serde_json::from_str(&promoted.out).unwrap();
+    assert_eq!(promoted["is_superuser"], true);
+    assert!(home.run(&["user", "admin", "--revoke", ALICE]).ok);
+
+    assert!(home.run(&["user", "disable", ALICE]).ok);
+    let refused = sign_in(&client(), server.address(), ALICE)
+        .await
+        .unwrap_err();
+    assert!(refused.contains("account_disabled"), "{refused}");
+    assert!(home.run(&["user", "enable", ALICE]).ok);
+    assert_eq!(
+        who(&client(), server.address(), &session).await,
+        "",
+        "an ended session stays ended"
+    );
+    sign_in(&client(), server.address(), ALICE).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_listed_and_rotated_and_no_private_half_is_shown() {
+    let idp = provider().await;
+    let home = Home::at(&idp);
+    home.serve().kill();
+    let before = home.run(&["keys", "list"]);
+    assert!(before.ok, "{}", before.err);
+    assert_eq!(before.out.lines().count(), 1, "{}", before.out);
+    assert!(home.run(&["keys", "rotate"]).ok);
+    let after = home.run(&["keys", "list"]);
+    assert_eq!(after.out.lines().count(), 2, "{}", after.out);
+    let json = home.run(&["--json", "keys", "list"]);
+    assert!(
+        !json.out.contains("\"d\"") && !json.out.contains("sealed"),
+        "{}",
+        json.out
+    );
+}
+
+#[test]
+fn the_configuration_is_shown_with_its_origins_and_without_its_secrets() {
+    let home = Home::with(&configuration("http://127.0.0.1:9"));
+    std::fs::write(
+        home.path().join(".env"),
+        "VESTIBULE_APP_NAME=\"From the file\"\n",
+    )
+    .unwrap();
+    let shown = home.run_with(&["config", "show"], &[("VESTIBULE_SIGNUP", "closed")]);
+    assert!(shown.ok, "{}", shown.err);
+    assert!(
+        shown.out.contains("From the file") && shown.out.contains(".env"),
+        "{}",
+        shown.out
+    );
+    assert!(shown.out.contains("VESTIBULE_SIGNUP"), "{}", shown.out);
+    assert!(!shown.out.contains(SECRET));
+    let checked = home.run(&["config", "check"]);
+    assert!(checked.ok, "{}", checked.err);
+    assert!(
+        checked
+            .out
+            .contains("http://localhost:8000/auth/google/callback"),
+        "{}",
+        checked.out
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dev_needs_nothing_and_signs_a_person_in() {
+    let home = Home::empty();
+    let server = home.dev();
+    let said = server.said();
+    let line = said
+        .lines()
+        .find(|line| line.contains("sign-in page"))
+        .unwrap();
+    let login = line.split_whitespace().last().unwrap();
+    let origin = login.strip_suffix("/login").unwrap();
+    assert!(origin.starts_with("http://localhost:"), "{said}");
+    let port = origin.rsplit(':').next().unwrap();
+    let client = client();
+
+    let page = client
+        .get(login)
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    assert!(page.contains("Continue with Google"));
+    // Another loopback name is led to ours, so that the cookies are where the callback looks; any other host is refused.
+    let other = client
+        .get(format!("http://127.0.0.1:{port}/login?x=1"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        (other.status().as_u16(), location(&other)),
+        (303, format!("{origin}/login?x=1"))
+    );
+    let foreign = client
+        .get(login)
+        .header("host", "evil.example")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(foreign.status().as_u16(), 421);
+
+    let begun = client
+        .get(format!("{origin}/auth/google/login"))
+        .send()
+        .await
+        .unwrap();
+    let flow = support::cookies(&begun).join("; ");
+    let consented = client
+        .get(format!("{}&user={ALICE}", location(&begun)))
+        .send()
+        .await
+        .unwrap();
+    let arrived = client
+        .get(location(&consented))
+        .header("cookie", flow)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(location(&arrived), format!("{origin}/account"));
+    assert!(home.path().join("vestibule-dev.db").exists());
+
+    // A second one takes the next free ports, but not the same database.
+    let second = home.run(&["dev"]);
+    assert!(
+        !second.ok && second.err.contains("in use"),
+        "{}",
+        second.err
+    );
+}
+
+/// Whatever a client saw succeed is there after the power was cut.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_a_client_saw_succeed_survives_kill_9_at_any_moment() {
+    let idp = provider().await;
+    let home = Home::at(&idp);
+    let client = client();
+    let (mut acknowledged, mut slowest) = (0, Duration::ZERO);
+    let mut dice: u64 = 0x9E37_79B9_7F4A_7C15;
+    let mut sessions: Vec<(String, &str)> = Vec::new();
+    let mut server = home.serve();
+    for _ in 0..100 {
+        let address = server.address();
+        let streams: Vec<_> = PEOPLE
+            .into_iter()
+            .map(|person| {
+                let client = client.clone();
+                tokio::spawn(async move {
+                    let mut seen = Vec::new();
+                    while let Ok(session) = sign_in(&client, address, person).await {
+                        seen.push((session, person));
+                    }
+                    seen
+                })
+            })
+            .collect();
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        tokio::time::sleep(Duration::from_millis(20 + (dice >> 33) % 150)).await;
+        server.kill();
+        sessions.clear();
+        for stream in streams {
+            sessions.extend(stream.await.unwrap());
+        }
+        server = home.serve();
+        slowest = slowest.max(server.ready_after);
+        for (session, person) in &sessions {
+            assert_eq!(who(&client, server.address(), session).await, *person);
+        }
+        acknowledged += sessions.len();
+    }
+    server.kill();
+    let database = rusqlite::Connection::open(home.database()).unwrap();
+    let verdict: String = database
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(verdict, "ok");
+    let count = |table: &str| -> i64 {
+        database
+            .query_row(
+                &format!("SELECT count(*) FROM vestibule_{table}"),
+                [],
+                |row| row.get(0),
+            )
+            .unwrap()
+    };
+    assert!(count("users") <= 3 && count("users") == count("identities"));
+    assert!(acknowledged >= 100, "only {acknowledged} logins were seen");
+    println!("100 kills: {acknowledged} logins seen and kept; slowest start {slowest:?}");
+}
