@@ -232,15 +232,15 @@ impl Provider {
         }
     }
 
-    /// The algorithms that its ID tokens may have: ours, where the metadata list them; RS256 in any case (OpenID
-    /// Connect Discovery section 3).
+    /// The algorithms that its ID tokens may have: those of ours that the metadata list, and RS256 in any case (OpenID
+    /// Connect Discovery section 3). All of ours are signatures by a key of the provider's, so that a provider with any
+    /// of them works by its issuer alone.
     pub(crate) fn allowed_algorithms(&self, advertised: &[String]) -> Vec<Algorithm> {
-        const OURS: [Algorithm; 3] = [Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa];
-        OURS.into_iter()
-            .filter(|algorithm| {
-                *algorithm == Algorithm::Rs256
-                    || advertised.iter().any(|name| name == algorithm.name())
-            })
+        let is_advertised =
+            |algorithm: &Algorithm| advertised.iter().any(|name| name == algorithm.name());
+        Algorithm::ALL
+            .into_iter()
+            .filter(|algorithm| *algorithm == Algorithm::Rs256 || is_advertised(algorithm))
             .collect()
     }
 }

@@ -22,8 +22,8 @@ pub(crate) fn login_failed(provider: &str, reference: Option<&Reference>, failur
         Fault::Provider => "provider",
         Fault::Operator => "operator",
     };
-    // The provider's name comes from the path here and may be anything: `Debug` keeps the log on one line.
-    warn!(event = "login.failed", ?provider, r#ref = reference.map(tracing::field::display), code = %failure.code, reason = failure.reason, fault, detail = %failure.operator);
+    // The provider's name comes from the path here and may be anything: escaped, it keeps to one line.
+    warn!(event = "login.failed", provider = %provider.escape_debug(), r#ref = reference.map(tracing::field::display), code = %failure.code, reason = failure.reason, fault, detail = %failure.operator);
 }
 
 /// A target that is not ours: the value, and the configuration that decides.
@@ -31,7 +31,7 @@ pub(crate) fn return_to_refused(value: &str) {
     let value: String = value.chars().take(200).collect();
     warn!(
         event = "return_to.refused",
-        ?value,
+        value = %value.escape_debug(),
         hint = "return_to must be a path such as /account on public_url"
     );
 }
