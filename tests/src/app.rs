@@ -6,10 +6,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use tempfile::TempDir;
-use vestibule::Vestibule;
 use vestibule::accounts::Timestamp;
 use vestibule::clock::{Clock as _, TestClock};
 use vestibule::config::{Config, Flags, Sources};
+use vestibule::{Transport, Vestibule};
 use vestibule_devidp::{DevIdp, RedirectUris, default_people};
 
 use crate::browser::Browser;
@@ -71,6 +71,11 @@ impl App {
 
     /// An application set up so.
     pub async fn with(setup: Setup) -> Self {
+        Self::over(setup, None).await
+    }
+
+    /// An application that reaches its provider in this way.
+    pub async fn over(setup: Setup, transport: Option<Arc<dyn Transport>>) -> Self {
         reasons::collect();
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -89,7 +94,7 @@ impl App {
             .await
             .expect("a port on loopback is free");
         let folder = Arc::new(tempfile::tempdir().expect("a folder can be made"));
-        let vestibule = open(&setup, &idp, &folder, &clock)
+        let vestibule = open(&setup, &idp, &folder, &clock, transport)
             .await
             .expect("the configuration does");
         let routes = routes(&vestibule);
@@ -114,7 +119,7 @@ impl App {
         } = self;
         vestibule.close().await;
         drop(vestibule);
-        let vestibule = open(&setup, &idp, &folder, &clock)
+        let vestibule = open(&setup, &idp, &folder, &clock, None)
             .await
             .expect("the configuration does");
         let routes = routes(&vestibule);
@@ -171,6 +176,7 @@ async fn open(
     idp: &DevIdp,
     folder: &TempDir,
     clock: &Arc<TestClock>,
+    transport: Option<Arc<dyn Transport>>,
 ) -> Result<Vestibule, Box<dyn std::error::Error>> {
     let Setup {
         top,
@@ -190,10 +196,11 @@ async fn open(
     );
     std::fs::write(folder.path().join("vestibule.toml"), file)?;
     let config = Config::load(&Sources::read(Flags::default(), [], folder.path())?)?;
-    Ok(Vestibule::builder(config)
-        .clock(clock.clone())
-        .start()
-        .await?)
+    let mut builder = Vestibule::builder(config).clock(clock.clone());
+    if let Some(transport) = transport {
+        builder = builder.transport(transport);
+    }
+    Ok(builder.start().await?)
 }
 
 fn routes(vestibule: &Vestibule) -> Router {

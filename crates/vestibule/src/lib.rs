@@ -47,6 +47,8 @@ use vestibule_accounts::{Policy, SessionToken, SignedIn, Store, Timestamp};
 /// A stand-in provider for tests of your own application, with faults on command.
 #[cfg(feature = "testing")]
 pub use vestibule_devidp as devidp;
+/// The protocol's steps, and the requests that a [`Transport`] sends.
+pub use vestibule_oidc as oidc;
 use vestibule_oidc::Provider;
 
 use crate::clock::Clock;
