@@ -125,7 +125,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    fn start(mut command: Command, sign: &'static str) -> Self {
+    pub(crate) fn start(mut command: Command, sign: &'static str) -> Self {
         let started = Instant::now();
         let mut child = command
             .stdout(Stdio::null())
