@@ -145,6 +145,12 @@ impl App {
         Browser::new(self.routes.clone(), &self.setup.public_url)
     }
 
+    /// A browser that meets an application's own routes beside ours.
+    #[must_use]
+    pub fn browser_of(&self, routes: Router) -> Browser {
+        Browser::new(self.routes.clone().merge(routes), &self.setup.public_url)
+    }
+
     /// The database file.
     #[must_use]
     pub fn database(&self) -> PathBuf {
