@@ -11,9 +11,11 @@ use vestibule::clock::{Clock as _, TestClock};
 use vestibule::config::{Config, Flags, Sources};
 use vestibule::{Transport, Vestibule};
 use vestibule_devidp::{DevIdp, RedirectUris, default_people};
+use vestibule_store::{OpenMode, SqliteStore};
 
 use crate::browser::Browser;
 use crate::reasons;
+use crate::together::Together;
 
 /// The client secret of the stand-in: a canary that no log may hold.
 pub(crate) const CLIENT_SECRET: &str = "canary-client-secret";
@@ -48,6 +50,15 @@ impl Default for Setup {
     }
 }
 
+/// Parts in place of those that an application has by itself.
+#[derive(Default)]
+pub struct Parts {
+    /// The way to providers.
+    pub transport: Option<Arc<dyn Transport>>,
+    /// So many first readers of what is known about a person all read before any of them writes.
+    pub readers_together: Option<usize>,
+}
+
 /// An application and its provider.
 pub struct App {
     /// The application's state.
@@ -71,11 +82,11 @@ impl App {
 
     /// An application set up so.
     pub async fn with(setup: Setup) -> Self {
-        Self::over(setup, None).await
+        Self::over(setup, Parts::default()).await
     }
 
-    /// An application that reaches its provider in this way.
-    pub async fn over(setup: Setup, transport: Option<Arc<dyn Transport>>) -> Self {
+    /// An application with other parts.
+    pub async fn over(setup: Setup, parts: Parts) -> Self {
         reasons::collect();
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -94,7 +105,7 @@ impl App {
             .await
             .expect("a port on loopback is free");
         let folder = Arc::new(tempfile::tempdir().expect("a folder can be made"));
-        let vestibule = open(&setup, &idp, &folder, &clock, transport)
+        let vestibule = open(&setup, &idp, &folder, &clock, parts)
             .await
             .expect("the configuration does");
         let routes = routes(&vestibule);
@@ -119,7 +130,7 @@ impl App {
         } = self;
         vestibule.close().await;
         drop(vestibule);
-        let vestibule = open(&setup, &idp, &folder, &clock, None)
+        let vestibule = open(&setup, &idp, &folder, &clock, Parts::default())
             .await
             .expect("the configuration does");
         let routes = routes(&vestibule);
@@ -182,7 +193,7 @@ async fn open(
     idp: &DevIdp,
     folder: &TempDir,
     clock: &Arc<TestClock>,
-    transport: Option<Arc<dyn Transport>>,
+    parts: Parts,
 ) -> Result<Vestibule, Box<dyn std::error::Error>> {
     let Setup {
         top,
@@ -203,7 +214,11 @@ async fn open(
     std::fs::write(folder.path().join("vestibule.toml"), file)?;
     let config = Config::load(&Sources::read(Flags::default(), [], folder.path())?)?;
     let mut builder = Vestibule::builder(config).clock(clock.clone());
-    if let Some(transport) = transport {
+    if let Some(readers) = parts.readers_together {
+        let store = SqliteStore::open(&folder.path().join("vestibule.db"), OpenMode::Serve)?;
+        builder = builder.store(Arc::new(Together::new(store, readers)));
+    }
+    if let Some(transport) = parts.transport {
         builder = builder.transport(transport);
     }
     Ok(builder.start().await?)

@@ -4,7 +4,8 @@
 mod app;
 mod browser;
 mod reasons;
+mod together;
 
-pub use crate::app::{App, Setup};
+pub use crate::app::{App, Parts, Setup};
 pub use crate::browser::{Answer, Browser};
 pub use crate::reasons::{log_text, reason_of};

@@ -12,7 +12,7 @@ use vestibule::accounts::BoxFuture;
 use vestibule::oidc::{OutboundRequest, OutboundResponse, Provider};
 use vestibule::{Received, Transport, TransportError};
 use vestibule_devidp::{DevIdp, Fault};
-use vestibule_tests::{App, Setup, log_text, reason_of};
+use vestibule_tests::{App, Parts, Setup, log_text, reason_of};
 
 const ALICE: &str = "alice@example.com";
 
@@ -135,7 +135,14 @@ impl Transport for Panics {
 // S96
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sign_in_that_panics_costs_itself_and_nothing_else() {
-    let app = App::over(Setup::default(), Some(Arc::new(Panics))).await;
+    let app = App::over(
+        Setup::default(),
+        Parts {
+            transport: Some(Arc::new(Panics)),
+            ..Parts::default()
+        },
+    )
+    .await;
     let mut browser = app.browser();
     let url = browser.begin().await;
     let state = url

@@ -7,7 +7,7 @@ use http::{Request, StatusCode, header};
 use url::Url;
 use vestibule::accounts::{UserId, UserQuery};
 use vestibule_devidp::Fault;
-use vestibule_tests::{App, Browser, Setup, reason_of};
+use vestibule_tests::{App, Browser, Parts, Setup, reason_of};
 
 const ALICE: &str = "alice@example.com";
 const BOB: &str = "bob@example.com";
@@ -172,6 +172,12 @@ async fn an_attempt_lasts_ten_minutes_and_then_says_so() {
         let callback = browser.at_provider(&url, ALICE).await;
         assert_eq!(browser.get(&callback).await.code(), code, "{seconds}");
     }
+    // Whoever took too long is told so, also where the browser has forgotten the attempt.
+    let url = app.browser().begin().await;
+    app.clock.advance_seconds(601);
+    let mut other = app.browser();
+    let callback = other.at_provider(&url, ALICE).await;
+    assert_eq!(other.get(&callback).await.code(), "state_expired");
     assert_eq!(app.counts(), [1, 1, 1]);
 }
 
@@ -291,7 +297,12 @@ async fn the_same_callback_fifty_times_at_once_is_one_token_request_and_one_sess
 // S62
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_first_logins_of_one_person_at_once_are_one_user_with_fifty_sessions() {
-    let app = App::start().await;
+    // All fifty learn that nobody knows the person, before the first of them writes.
+    let parts = Parts {
+        readers_together: Some(50),
+        ..Parts::default()
+    };
+    let app = App::over(Setup::default(), parts).await;
     let tries: Vec<_> = (0..50)
         .map(|_| {
             let mut browser = app.browser();
@@ -410,7 +421,7 @@ async fn a_disabled_user_is_out_everywhere_and_no_login_lets_them_in_again() {
     browser.sign_in(ALICE).await;
     let user = only_user(&app).await;
     app.vestibule.set_active(user, false).await.unwrap();
-    // In another process the belief of a second would have to end first; this one forgets nothing by itself either.
+    assert_eq!(browser.get_json("/users/me").await.code(), "unauthorized");
     let mut fresh = app.browser();
     fresh.cookies = browser.cookies.clone();
     let answer = fresh.sign_in(ALICE).await;
@@ -419,6 +430,24 @@ async fn a_disabled_user_is_out_everywhere_and_no_login_lets_them_in_again() {
     assert!(!app.vestibule.user(user).await.unwrap().unwrap().is_active);
     app.vestibule.set_active(user, true).await.unwrap();
     assert_eq!(app.browser().sign_in(ALICE).await.code(), "");
+}
+
+// S60
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_whom_another_process_disables_is_out_within_a_second() {
+    let app = App::start().await;
+    let mut browser = app.browser();
+    browser.sign_in(ALICE).await;
+    assert_eq!(
+        browser.get_json("/users/me").await.json()["is_active"],
+        true
+    );
+    let elsewhere = rusqlite::Connection::open(app.database()).unwrap();
+    elsewhere
+        .execute("UPDATE vestibule_users SET is_active = 0", [])
+        .unwrap();
+    app.clock.advance_seconds(1);
+    assert_eq!(browser.get_json("/users/me").await.code(), "unauthorized");
 }
 
 // S61
@@ -455,6 +484,14 @@ async fn an_attempt_of_one_provider_does_not_end_at_another() {
     );
     let app = app.again(setup).await;
     let mut browser = app.browser();
+    let url = browser.begin().await;
+    let callback = browser
+        .at_provider(&url, ALICE)
+        .await
+        .replace("/auth/google/", "/auth/other/");
+    // The path decides before anything of the browser is looked at.
+    let mut other = app.browser();
+    assert_eq!(other.get(&callback).await.code(), "provider_mismatch");
     let url = browser.begin().await;
     let callback = browser
         .at_provider(&url, ALICE)
@@ -621,6 +658,17 @@ async fn a_flow_cookie_that_was_changed_or_exchanged_ends_the_attempt() {
         );
         assert_refused(&app, &browser, [0, 0, 0]);
     }
+    // The right content under the name of another attempt.
+    let mut browser = app.browser();
+    let url = browser.begin().await;
+    let callback = browser.at_provider(&url, ALICE).await;
+    let name = browser.flows()[0].clone();
+    let value = browser.cookies.remove(&name).unwrap();
+    browser
+        .cookies
+        .insert("vestibule_flow_00000000".to_owned(), value);
+    assert_eq!(browser.get(&callback).await.code(), "state_other_browser");
+    assert_refused(&app, &browser, [0, 0, 0]);
     assert_eq!(app.idp.counters().token_requests, 0);
 }
 

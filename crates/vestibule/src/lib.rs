@@ -37,7 +37,6 @@ mod web;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use ::http::HeaderMap;
 use url::Url;
@@ -114,7 +113,7 @@ impl Vestibule {
         token: &SessionToken,
     ) -> Result<Option<Arc<SignedIn>>, Failure> {
         let hash = token.hash();
-        let before = Instant::now();
+        let before = self.inner.clock.monotonic();
         let ticket = match self.inner.sessions.recall(&hash, before) {
             Ok(signed_in) => return Ok(Some(signed_in)),
             Err(ticket) => ticket,

@@ -25,9 +25,8 @@ impl ReturnTo {
         if text.len() > MAX_BYTES {
             return Err(ReturnToError::TooLong);
         }
-        let begins_as_path = text.starts_with('/') && !text[1..].starts_with(['/', '\\']);
         // Browsers drop tabs and line ends anywhere in a URL and spaces around it; nobody honest sends them.
-        if !begins_as_path
+        if !text.starts_with('/')
             || text
                 .chars()
                 .any(|c| c.is_control() || c.is_whitespace() || c == '\\')

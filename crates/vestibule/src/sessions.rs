@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use vestibule_accounts::{SessionHash, SignedIn};
 
@@ -20,16 +20,16 @@ pub(crate) struct Sessions {
 
 #[derive(Debug, Default)]
 struct Inner {
-    seen: HashMap<SessionHash, (Instant, Arc<SignedIn>)>,
+    seen: HashMap<SessionHash, (Duration, Arc<SignedIn>)>,
     forgotten: u64,
 }
 
 impl Sessions {
     /// The session as it was within the last second, or a ticket for reading it.
-    pub(crate) fn recall(&self, hash: &SessionHash, now: Instant) -> Result<Arc<SignedIn>, u64> {
+    pub(crate) fn recall(&self, hash: &SessionHash, now: Duration) -> Result<Arc<SignedIn>, u64> {
         let inner = self.lock();
         match inner.seen.get(hash) {
-            Some((seen_at, signed_in)) if now.saturating_duration_since(*seen_at) < BELIEF => {
+            Some((seen_at, signed_in)) if now.saturating_sub(*seen_at) < BELIEF => {
                 Ok(signed_in.clone())
             }
             _ => Err(inner.forgotten),
@@ -40,7 +40,7 @@ impl Sessions {
     pub(crate) fn remember(
         &self,
         hash: SessionHash,
-        seen_at: Instant,
+        seen_at: Duration,
         ticket: u64,
         signed_in: Arc<SignedIn>,
     ) {
@@ -51,7 +51,7 @@ impl Sessions {
         if inner.seen.len() >= MAX {
             inner
                 .seen
-                .retain(|_, (at, _)| seen_at.saturating_duration_since(*at) < BELIEF);
+                .retain(|_, (at, _)| seen_at.saturating_sub(*at) < BELIEF);
             if inner.seen.len() >= MAX {
                 inner.seen.clear();
             }
@@ -64,6 +64,13 @@ impl Sessions {
         let mut inner = self.lock();
         inner.forgotten += 1;
         inner.seen.remove(hash);
+    }
+
+    /// Forgets all: a user has changed, whose sessions nobody here can name.
+    pub(crate) fn forget_all(&self) {
+        let mut inner = self.lock();
+        inner.forgotten += 1;
+        inner.seen.clear();
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {

@@ -30,17 +30,15 @@ impl Vestibule {
         Ok(self.inner.store.identities(user).await?)
     }
 
-    /// Keeps a user out (`false`) or lets one in again. Keeping out ends every session: a running server notices
-    /// within a second. `None`: no such user.
+    /// Keeps a user out (`false`) or lets one in again. Keeping out ends every session, at once; a server in
+    /// another process notices within a second. `None`: no such user.
     ///
     /// # Errors
     /// `service_unavailable` while the database cannot be used.
     pub async fn set_active(&self, user: UserId, active: bool) -> Result<Option<User>, Failure> {
-        Ok(self
-            .inner
-            .store
-            .set_active(user, active, self.now())
-            .await?)
+        let set = self.inner.store.set_active(user, active, self.now()).await;
+        self.inner.sessions.forget_all();
+        Ok(set?)
     }
 
     /// Makes a user an administrator, or takes that away. `None`: no such user.
@@ -52,11 +50,13 @@ impl Vestibule {
         user: UserId,
         superuser: bool,
     ) -> Result<Option<User>, Failure> {
-        Ok(self
+        let set = self
             .inner
             .store
             .set_superuser(user, superuser, self.now())
-            .await?)
+            .await;
+        self.inner.sessions.forget_all();
+        Ok(set?)
     }
 
     /// Whether the database answers and takes writes.

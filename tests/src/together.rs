@@ -1,0 +1,76 @@
+//! A store whose first readers all read before any of them writes: the worst moment for a decision, every time.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Barrier;
+use vestibule::accounts::{
+    Account, Applied, ApplyError, BoxFuture, Claim, EmailKey, Identity, Known, NewPasswordUser,
+    RegisterError, SecretCheck, SessionHash, SessionId, SignIn, SignedIn, StateHash, Store,
+    StoreError, StoredKey, Timestamp, UnlinkError, User, UserId, UserPage, UserQuery,
+};
+use vestibule_store::SqliteStore;
+
+pub(crate) struct Together {
+    store: SqliteStore,
+    readers: usize,
+    read: AtomicUsize,
+    all_have_read: Barrier,
+}
+
+impl Together {
+    pub(crate) fn new(store: SqliteStore, readers: usize) -> Self {
+        Self {
+            store,
+            readers,
+            read: AtomicUsize::new(0),
+            all_have_read: Barrier::new(readers),
+        }
+    }
+}
+
+/// Passes verbs on as they are.
+macro_rules! pass_on {
+    ($(fn $verb:ident($($name:ident: $type:ty),*) -> $output:ty;)+) => {
+        $(fn $verb(&self, $($name: $type),*) -> BoxFuture<'_, $output> {
+            self.store.$verb($($name),*)
+        })+
+    };
+}
+
+impl Store for Together {
+    fn known(
+        &self,
+        issuer: String,
+        subject: String,
+        email: Option<EmailKey>,
+    ) -> BoxFuture<'_, Result<Known, StoreError>> {
+        Box::pin(async move {
+            let known = self.store.known(issuer, subject, email).await;
+            if self.read.fetch_add(1, Ordering::SeqCst) < self.readers {
+                self.all_have_read.wait().await;
+            }
+            known
+        })
+    }
+
+    pass_on! {
+        fn claim_state(state: StateHash, now: Timestamp) -> Result<Claim, StoreError>;
+        fn apply(sign_in: SignIn) -> Result<Applied, ApplyError>;
+        fn session(hash: SessionHash, now: Timestamp) -> Result<Option<SignedIn>, StoreError>;
+        fn touch_session(id: SessionId, now: Timestamp) -> Result<(), StoreError>;
+        fn end_session(hash: SessionHash) -> Result<bool, StoreError>;
+        fn user(id: UserId) -> Result<Option<User>, StoreError>;
+        fn users(query: UserQuery) -> Result<UserPage, StoreError>;
+        fn identities(user: UserId) -> Result<Vec<Identity>, StoreError>;
+        fn set_active(user: UserId, active: bool, now: Timestamp) -> Result<Option<User>, StoreError>;
+        fn set_superuser(user: UserId, superuser: bool, now: Timestamp) -> Result<Option<User>, StoreError>;
+        fn unlink(account: Account, issuer: String, subject: String, now: Timestamp) -> Result<bool, UnlinkError>;
+        fn register(user: NewPasswordUser, now: Timestamp) -> Result<User, RegisterError>;
+        fn signing_keys() -> Result<Vec<StoredKey>, StoreError>;
+        fn add_signing_key(key: StoredKey, retire_others_at: Timestamp, only_if_none: bool) -> Result<bool, StoreError>;
+        fn check_secret(ours: [u8; 32], previous: Option<[u8; 32]>) -> Result<SecretCheck, StoreError>;
+        fn prune(now: Timestamp) -> Result<u64, StoreError>;
+        fn ready() -> Result<(), StoreError>;
+        fn close() -> ();
+    }
+}
