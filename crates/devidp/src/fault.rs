@@ -30,7 +30,7 @@ macro_rules! faults {
             }
 
             /// What it does, in one line.
-            pub const fn describe(&self) -> &'static str {
+            pub const fn describe(self) -> &'static str {
                 match self {
                     Self::None => "Nothing is wrong; every answer is honest.",
                     $($(Self::$variant => $describe,)+)+
@@ -168,6 +168,14 @@ impl Fault {
                 | Self::JwksBadKeyBeside
                 | Self::RotatedKeys
         )
+    }
+
+    /// What it does, cut where code begins and ends; `true` for code.
+    pub(crate) fn described(self) -> impl Iterator<Item = (bool, &'static str)> {
+        self.describe()
+            .split('`')
+            .enumerate()
+            .map(|(at, part)| (at % 2 == 1, part))
     }
 
     /// Whether the ID token of this fault is without e-mail, so that the client has to ask UserInfo.
