@@ -125,6 +125,29 @@ async fn no_two_attempts_share_state_nonce_or_challenge() {
     }
 }
 
+// S6
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_start_with_parameters_that_do_not_do_is_refused() {
+    let app = App::start().await;
+    let long = "x".repeat(4_097);
+    for query in [
+        "prompt=evil",
+        "prompt=",
+        "prompt=login&prompt=none",
+        "return_to=/a&return_to=/b",
+        "login_hint=a%0d%0ab",
+        &format!("login_hint={}", &long[..321]),
+        &format!("x={long}"),
+    ] {
+        let answer = app
+            .browser()
+            .get(&format!("/auth/google/login?{query}"))
+            .await;
+        assert_eq!(answer.code(), "bad_request", "{query}");
+        assert!(answer.set_cookies().is_empty(), "{query}");
+    }
+}
+
 // S7, S10; ATTACKS N
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_login_starts_leaves_the_database_as_it_was() {
