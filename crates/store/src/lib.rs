@@ -1,5 +1,7 @@
 //! Vestibule's storage. It knows rows and transactions, and nothing of protocols or of who may do what.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 

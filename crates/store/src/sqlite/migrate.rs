@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::digest;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 
-use super::open::OpenError;
+use super::open::{OpenError, create_private};
 use super::sql;
 
 /// Every migration, in order. One is only ever added.
@@ -34,20 +34,27 @@ pub(super) fn apply(
         return Ok(());
     }
     // A file that holds people is copied first. VACUUM INTO cannot run inside of a transaction.
-    if newest > 0 {
-        let copy = copy_name(path, newest);
-        if !copy.exists() {
-            connection
-                .execute(sql::VACUUM_INTO, [copy.to_string_lossy()])
-                .map_err(sqlite)?;
-            tracing::info!(event = "database.copied", copy = %copy.display());
-        }
-    }
+    let copy = copy_name(path, newest);
+    let part = if newest > 0 && !copy.exists() {
+        Some(copy_to_part(connection, path, &copy)?)
+    } else {
+        None
+    };
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(sqlite)?;
-    // Another process may have been here while we waited for the lock.
+    // Another process may have been here while we waited for the lock. Then the copy is its, and ours may be too new.
+    let decided_on = newest;
     let newest = applied(&transaction, path, migrations)?;
+    if let Some(part) = part {
+        let kept = if newest == decided_on {
+            tracing::info!(event = "database.copied", copy = %copy.display());
+            std::fs::rename(&part, &copy)
+        } else {
+            std::fs::remove_file(&part)
+        };
+        kept.map_err(|source| OpenError::File { path: part, source })?;
+    }
     transaction
         .execute_batch(sql::CREATE_MIGRATIONS)
         .map_err(sqlite)?;
@@ -58,6 +65,30 @@ pub(super) fn apply(
             .map_err(sqlite)?;
     }
     transaction.commit().map_err(sqlite)
+}
+
+/// A whole copy under a name of its own: one that was cut off is never taken for the copy.
+fn copy_to_part(connection: &Connection, path: &Path, copy: &Path) -> Result<PathBuf, OpenError> {
+    let mut part = copy.as_os_str().to_owned();
+    part.push(format!(".part-{}", uuid::Uuid::now_v7()));
+    let part = PathBuf::from(part);
+    // VACUUM INTO takes an empty file, and keeps its mode.
+    let made = create_private(&part).map_err(|source| OpenError::File {
+        path: part.clone(),
+        source,
+    });
+    let copied = made.and_then(|()| {
+        connection
+            .execute(sql::VACUUM_INTO, [part.to_string_lossy()])
+            .map_err(|source| OpenError::Sqlite {
+                path: path.to_owned(),
+                source,
+            })
+    });
+    if copied.is_err() {
+        let _ = std::fs::remove_file(&part);
+    }
+    copied.map(|_| part)
 }
 
 /// The newest applied migration, 0 for none, after all applied ones were compared with ours.

@@ -14,6 +14,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use rusqlite::Connection;
@@ -40,19 +41,43 @@ impl core::fmt::Debug for SqliteStore {
 }
 
 /// Read-only connections.
-struct Readers(Vec<Mutex<Connection>>);
+struct Readers {
+    connections: Vec<Mutex<Connection>>,
+    closed: AtomicBool,
+}
 
 impl Readers {
+    fn new(connections: Vec<Mutex<Connection>>) -> Self {
+        Self {
+            connections,
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// A closed store answers nothing, not even what it could still read.
+    fn check_open(&self) -> Result<(), StoreError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(StoreError::Unavailable("the database is closed".into()));
+        }
+        Ok(())
+    }
+
     /// A free connection, or the first to become free.
     fn get(&self) -> MutexGuard<'_, Connection> {
-        for reader in &self.0 {
+        for reader in &self.connections {
             match reader.try_lock() {
                 Ok(connection) => return connection,
                 Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
                 Err(TryLockError::WouldBlock) => {}
             }
         }
-        self.0[0].lock().unwrap_or_else(PoisonError::into_inner)
+        self.connections[0]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

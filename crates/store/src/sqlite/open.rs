@@ -1,11 +1,12 @@
 //! Opening a file: the lock, the settings of each connection, migrations.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::claims::Claims;
 use super::writer::Writer;
@@ -95,7 +96,7 @@ impl SqliteStore {
         let writer = Writer::start(connection, checkpoints, path).map_err(file)?;
         Ok(Self {
             writer,
-            readers: Arc::new(Readers(readers)),
+            readers: Arc::new(Readers::new(readers)),
             claims,
             lock: Mutex::new(lock),
         })
@@ -121,12 +122,16 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// Makes the file readable by its owner alone, before SQLite makes it otherwise.
-fn create_private(path: &Path) -> std::io::Result<()> {
+/// Makes the file readable by its owner alone, before SQLite makes it otherwise. A file that is there is not opened:
+/// closing it would end the locks that SQLite holds on it in this process (<https://sqlite.org/howtocorrupt.html> 2.2).
+pub(super) fn create_private(path: &Path) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
-    options.create(true).truncate(false).write(true);
+    options.create_new(true).write(true);
     private(&mut options);
-    options.open(path).map(drop)
+    match options.open(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        made => made.map(drop),
+    }
 }
 
 fn private(options: &mut OpenOptions) {
@@ -154,7 +159,7 @@ fn connect(path: &Path, role: Role) -> rusqlite::Result<Connection> {
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(64);
     if role == Role::Writer {
-        connection.pragma_update(None, "journal_mode", "WAL")?;
+        use_log(&connection)?;
         // With NORMAL, a used code or a rotated token can come back after a power loss.
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", "ON")?;
@@ -163,4 +168,20 @@ fn connect(path: &Path, role: Role) -> rusqlite::Result<Connection> {
     }
     connection.pragma_update(None, "trusted_schema", "OFF")?;
     Ok(connection)
+}
+
+/// Turns the log on. SQLite does not wait here where another process does the same, or closes the file; so we do.
+fn use_log(connection: &Connection) -> rusqlite::Result<()> {
+    let began = Instant::now();
+    loop {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && began.elapsed() < BUSY =>
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            done => return done,
+        }
+    }
 }

@@ -42,8 +42,7 @@ pub(super) const COUNT_WAYS_IN: &str = "SELECT (SELECT count(*) FROM vestibule_i
 
 pub(super) const INSERT_SESSION: &str = "INSERT INTO vestibule_sessions (hash, id, user, provider, created_at, last_seen_at, expires_at, idle_seconds) VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7)";
 pub(super) const SELECT_SESSION: &str = "SELECT users.id, users.version, users.email, users.claimed_email, users.password_hash IS NOT NULL, users.name, users.picture, users.is_active, users.is_superuser, users.created_at, users.updated_at, sessions.id, sessions.provider, sessions.created_at, sessions.last_seen_at, sessions.expires_at, sessions.idle_seconds FROM vestibule_sessions AS sessions JOIN vestibule_users AS users ON users.id = sessions.user WHERE sessions.hash = ?1 AND sessions.expires_at > ?2 AND sessions.last_seen_at + sessions.idle_seconds * 1000000 > ?2 AND users.is_active = 1";
-pub(super) const TOUCH_SESSION: &str =
-    "UPDATE vestibule_sessions SET last_seen_at = max(last_seen_at, ?2) WHERE id = ?1";
+pub(super) const TOUCH_SESSION: &str = "UPDATE vestibule_sessions SET last_seen_at = max(last_seen_at, ?2) WHERE id = ?1 AND expires_at > ?2 AND last_seen_at + idle_seconds * 1000000 > ?2";
 pub(super) const DELETE_SESSION: &str = "DELETE FROM vestibule_sessions WHERE hash = ?1";
 pub(super) const DELETE_SESSIONS_OF: &str = "DELETE FROM vestibule_sessions WHERE user = ?1";
 pub(super) const PRUNE_SESSIONS: &str = "DELETE FROM vestibule_sessions WHERE hash IN (SELECT hash FROM vestibule_sessions WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)";

@@ -25,6 +25,7 @@ impl Readers {
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
+        self.check_open()?;
         read(&self.get()).map_err(|error| unavailable(&error))
     }
 }
@@ -231,7 +232,10 @@ impl Store for SqliteStore {
         state: StateHash,
         now: Timestamp,
     ) -> BoxFuture<'_, Result<Claim, StoreError>> {
-        Box::pin(async move { self.claims.claim(state, now) })
+        Box::pin(async move {
+            self.readers.check_open()?;
+            self.claims.claim(state, now)
+        })
     }
 
     fn known(
@@ -580,6 +584,7 @@ impl Store for SqliteStore {
         Box::pin(async move {
             let close = || {
                 self.writer.close();
+                self.readers.close();
                 // Another server may have the file from here on.
                 self.lock
                     .lock()

@@ -294,7 +294,7 @@ fn log_of(path: &Path) -> PathBuf {
 }
 
 /// Writes the log back into the database, on a connection of its own.
-fn checkpoint(connection: &Connection, woken: &Receiver<()>, log: &Path) {
+pub(super) fn checkpoint(connection: &Connection, woken: &Receiver<()>, log: &Path) {
     loop {
         match woken.recv_timeout(Duration::from_secs(30)) {
             Ok(()) | Err(RecvTimeoutError::Timeout) => {}
