@@ -123,3 +123,40 @@ impl Algorithm {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_leads_to_its_algorithm_letter_for_letter() {
+        for algorithm in Algorithm::ALL {
+            assert_eq!(Algorithm::from_name(algorithm.name()), Some(algorithm));
+            assert_eq!(Algorithm::from_name(&algorithm.name().to_lowercase()), None);
+        }
+        for none in ["", "none", "HS256", "RS1", "ES256K", "EdDSA "] {
+            assert_eq!(Algorithm::from_name(none), None, "{none}");
+        }
+    }
+
+    // S44: OpenID Connect Core appendix A.3 gives the first; the others are SHA-384 and SHA-512 of the same.
+    #[test]
+    fn the_half_hash_is_the_left_half_of_the_algorithms_own_hash() {
+        let value = b"jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y";
+        assert_eq!(Algorithm::Rs256.half_hash(value), "77QmUPtjPfzWtF2AnpK9RQ");
+        for algorithm in Algorithm::ALL {
+            let (digest, len) = match algorithm {
+                Algorithm::Rs256 | Algorithm::Ps256 | Algorithm::Es256 => {
+                    (&aws_lc_rs::digest::SHA256, 16)
+                }
+                Algorithm::Rs384 | Algorithm::Ps384 | Algorithm::Es384 => {
+                    (&aws_lc_rs::digest::SHA384, 24)
+                }
+                _ => (&aws_lc_rs::digest::SHA512, 32),
+            };
+            let whole = aws_lc_rs::digest::digest(digest, value);
+            let expected = crate::base64url::encode(&whole.as_ref()[..len]);
+            assert_eq!(algorithm.half_hash(value), expected, "{algorithm:?}");
+        }
+    }
+}

@@ -348,6 +348,29 @@ mod tests {
         assert!(!format!("{error} {error:?}").contains("canary"));
     }
 
+    #[test]
+    fn an_error_says_what_kind_of_mistake_it_is() {
+        for (text, says) in [
+            (r#"{"a""#, "it ends too early"),
+            (r#"{"a":1,"a":1}"#, "a member comes twice"),
+            (r#"{"a" 1}"#, "syntax"),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_type_keeps_its_value() {
+        let object =
+            parse(r#"{"b":true,"z":null,"e":"a\u0062","i":-7,"u":18446744073709551615}"#).unwrap();
+        assert_eq!(object.boolean("b"), Ok(Some(true)));
+        assert_eq!(object.value("z"), Some(&Value::Null));
+        assert_eq!(object.string("e"), Ok(Some("ab")));
+        assert_eq!(object.value("i"), Some(&Value::from(-7)));
+        assert_eq!(object.value("u"), Some(&Value::from(u64::MAX)));
+    }
+
     proptest! {
         // S96
         #[test]

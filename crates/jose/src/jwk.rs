@@ -134,7 +134,7 @@ impl JwkSet {
 
 impl VerifyingKey {
     /// Reads one JWK; `None` where it is weak, private, malformed, or not for verifying.
-    fn from_jwk(jwk: &Value) -> Option<Self> {
+    pub(crate) fn from_jwk(jwk: &Value) -> Option<Self> {
         let jwk = jwk.as_object()?;
         // A private or symmetric key in a public set tells of a provider that lost it.
         if ["d", "p", "q", "dp", "dq", "qi", "oth", "k"]

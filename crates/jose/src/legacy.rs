@@ -123,6 +123,58 @@ mod tests {
         ] {
             assert!(key.verify(bad.as_bytes()).is_err(), "{bad}");
         }
-        assert!(!format!("{key:?}").contains('7'));
+        assert_eq!(format!("{key:?}"), "LegacyHs256Key(..)");
+    }
+
+    // S32, S34, S37
+    #[test]
+    fn a_header_that_says_anything_but_hs256_is_refused_however_well_it_is_signed() {
+        let key = LegacyHs256Key::new(&[7; 32]).unwrap();
+        let signed = |header: &str| {
+            let input = format!(
+                "{}.{}",
+                base64url::encode(header.as_bytes()),
+                base64url::encode(b"{}")
+            );
+            let tag = hmac::sign(&key.0, input.as_bytes());
+            format!("{input}.{}", base64url::encode(tag.as_ref()))
+        };
+        assert!(key.verify(signed(r#"{"alg":"HS256"}"#).as_bytes()).is_ok());
+        for header in [
+            "{}",
+            "[]",
+            r#"{"alg":"none"}"#,
+            r#"{"alg":"HS512"}"#,
+            r#"{"alg":"hs256"}"#,
+            r#"{"alg":"RS256"}"#,
+            r#"{"alg":["HS256"]}"#,
+            r#"{"alg":"HS256","crit":["x"]}"#,
+            r#"{"alg":"HS256","b64":false}"#,
+            r#"{"alg":"HS256","alg":"HS256"}"#,
+        ] {
+            assert_eq!(
+                key.verify(signed(header).as_bytes()).err(),
+                Some(LegacyKeyError::Token),
+                "{header}"
+            );
+        }
+    }
+
+    // S96
+    #[test]
+    fn a_token_of_four_kibibytes_is_read_and_a_longer_one_is_not() {
+        let key = LegacyHs256Key::new(&[7; 32]).unwrap();
+        let of = |filler: usize| key.sign(&json!({ "x": "a".repeat(filler) }));
+        let longest = (0..4_096)
+            .map(of)
+            .take_while(|token| token.len() <= 4_096)
+            .last()
+            .unwrap();
+        assert!(longest.len() > 4_090 && key.verify(longest.as_bytes()).is_ok());
+        let longer = (0..4_096)
+            .map(of)
+            .find(|token| token.len() > 4_096)
+            .unwrap();
+        assert!(key.verify(longer.as_bytes()).is_err());
     }
 }

@@ -14,6 +14,8 @@ mod sign;
 #[cfg(test)]
 mod test_keys;
 mod time;
+#[cfg(test)]
+mod vectors;
 
 pub use crate::algorithm::Algorithm;
 pub use crate::jwk::{JwkSet, JwksError, VerifyingKey, thumbprint};

@@ -53,11 +53,15 @@ where
     for _ in 0..200 {
         let file = File::new();
         let store = file.serve();
-        // Each run: whether the left row was not yet committed, seen from another connection.
+        // Each run: whether the left row is there, and not yet to be seen from another connection.
         let outsider = Arc::new(Mutex::new(file.outsider()));
         let runs = Arc::new(Mutex::new(Vec::new()));
         let right_runs = Arc::new(Mutex::new(Vec::new()));
-        let shares = move || names(&outsider.lock().unwrap()).is_empty();
+        let shares = move |connection: &Connection| {
+            let is_left = |name: &String| name == "left";
+            names(connection).iter().any(is_left)
+                && !names(&outsider.lock().unwrap()).iter().any(is_left)
+        };
 
         let release = hold(&store);
         let left = submit_put(&store, "left");
@@ -66,7 +70,7 @@ where
             submit(&store, move |connection| {
                 let run = {
                     let mut runs = runs.lock().unwrap();
-                    runs.push(shares());
+                    runs.push(shares(connection));
                     runs.len()
                 };
                 put(connection, "culprit")?;
@@ -76,7 +80,7 @@ where
         let right = {
             let right_runs = right_runs.clone();
             submit(&store, move |connection| {
-                right_runs.lock().unwrap().push(shares());
+                right_runs.lock().unwrap().push(shares(connection));
                 Ok(put(connection, "right")?)
             })
         };
