@@ -1,0 +1,226 @@
+//! Every parser answers, whatever the bytes (S96). `VESTIBULE_FUZZ_SECONDS` says for how long; without it, 256 cases each.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test shall fail where the machine does not do"
+)]
+
+use std::time::{Duration, Instant};
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::json;
+use url::Url;
+use vestibule_oidc::jose::{Algorithm, JwkSet, SigningKey, Timestamp};
+use vestibule_oidc::providers::generic;
+use vestibule_oidc::{
+    Callback, CallbackQuery, Exchanged, FlowSecret, HttpPolicy, Issuer, LoginRequest, Metadata,
+    OutboundResponse, Provider, ProviderId, ProviderSettings, Started, State, VerifiedIdentity,
+    start,
+};
+
+const ISSUER: &str = "https://login.acme.example";
+const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
+
+/// Any bytes, and something valid with a few bytes changed.
+fn inputs(valid: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
+    let changed = vec((any::<prop::sample::Index>(), any::<u8>()), 0..6).prop_map(move |changes| {
+        let mut bytes = valid.clone();
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        bytes
+    });
+    prop_oneof![vec(any::<u8>(), 0..600), changed]
+}
+
+/// Runs one parser: 256 cases, and on as long as it may.
+fn total(valid: Vec<u8>, parse: impl Fn(&[u8])) {
+    let seconds = std::env::var("VESTIBULE_FUZZ_SECONDS")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    let until = Instant::now() + Duration::from_secs(seconds.unwrap_or(0));
+    let mut runner = TestRunner::new(Config::with_cases(256));
+    let inputs = inputs(valid);
+    loop {
+        runner
+            .run(&inputs, |bytes| {
+                parse(&bytes);
+                Ok(())
+            })
+            .unwrap();
+        if Instant::now() >= until {
+            return;
+        }
+    }
+}
+
+fn provider() -> Provider {
+    Provider::new(ProviderSettings {
+        id: ProviderId::parse("acme").unwrap(),
+        name: "Acme".into(),
+        issuer: ISSUER.into(),
+        metadata_url: None,
+        client_id: "client".into(),
+        client_secret: None,
+        scopes: Vec::new(),
+        redirect_uri: Url::parse("https://app.example/auth/acme/callback").unwrap(),
+        http: HttpPolicy::default(),
+        skew_seconds: 60,
+        trusted_audiences: Vec::new(),
+        allowed_hosts: Vec::new(),
+        preset: &generic::PRESET,
+    })
+    .unwrap()
+}
+
+fn metadata_text() -> Vec<u8> {
+    json!({
+        "issuer": ISSUER,
+        "authorization_endpoint": format!("{ISSUER}/a"),
+        "token_endpoint": format!("{ISSUER}/t"),
+        "jwks_uri": format!("{ISSUER}/k"),
+        "userinfo_endpoint": format!("{ISSUER}/u"),
+        "id_token_signing_alg_values_supported": ["ES256"],
+    })
+    .to_string()
+    .into_bytes()
+}
+
+fn metadata() -> Metadata {
+    Metadata::parse(&metadata_text(), &provider()).unwrap()
+}
+
+/// An attempt, and the nonce that its authorization request asks for.
+fn started() -> (Started, String) {
+    let request = LoginRequest {
+        state: State::new("a-state".into()),
+        secret: FlowSecret::new([7; 32]),
+        return_to: "/account".into(),
+        login_hint: None,
+        prompt: None,
+        now: NOW,
+    };
+    let (url, started) = start(&provider(), &metadata(), request);
+    let nonce = url
+        .query_pairs()
+        .find(|(name, _)| name == "nonce")
+        .unwrap()
+        .1
+        .into_owned();
+    (started, nonce)
+}
+
+fn callback() -> Callback {
+    let query = CallbackQuery::parse(b"code=c&state=a-state").unwrap();
+    started()
+        .0
+        .callback(&provider(), &metadata(), query, NOW)
+        .unwrap()
+}
+
+fn answer(body: &[u8]) -> OutboundResponse {
+    OutboundResponse {
+        status: 200,
+        content_type: Some("application/json".into()),
+        body: body.to_vec(),
+    }
+}
+
+/// A key, the honest claims, and the token answer around them.
+fn honest() -> (SigningKey, String) {
+    let key = SigningKey::generate(Algorithm::Es256).unwrap();
+    let claims = json!({
+        "iss": ISSUER, "aud": "client", "sub": "1", "nonce": started().1, "iat": NOW.seconds(), "exp": NOW.seconds() + 60,
+    });
+    let token = key.sign("JWT", &claims).unwrap();
+    (
+        key,
+        json!({ "access_token": "t", "token_type": "Bearer", "id_token": token }).to_string(),
+    )
+}
+
+fn exchanged(body: &[u8]) -> Option<Exchanged> {
+    callback().token_response(&provider(), answer(body)).ok()
+}
+
+fn identity() -> VerifiedIdentity {
+    let (key, body) = honest();
+    let keys = JwkSet::parse(json!({ "keys": [key.public_jwk()] }).to_string().as_bytes()).unwrap();
+    exchanged(body.as_bytes())
+        .unwrap()
+        .verify(&provider(), &metadata(), &keys, NOW)
+        .unwrap()
+}
+
+#[test]
+fn the_reader_of_a_callback_answers_whatever_the_bytes() {
+    total(
+        b"code=c&state=a-state&iss=https%3A%2F%2Flogin.acme.example&error=".to_vec(),
+        |bytes| {
+            if let Ok(query) = CallbackQuery::parse(bytes) {
+                let _ = started().0.callback(&provider(), &metadata(), query, NOW);
+            }
+        },
+    );
+}
+
+#[test]
+fn the_reader_of_an_attempt_answers_whatever_the_bytes_and_gives_back_what_it_took() {
+    total(started().0.to_bytes().to_vec(), |bytes| {
+        if let Ok(read) = Started::from_bytes(bytes) {
+            assert_eq!(read.to_bytes().as_slice(), bytes);
+        }
+    });
+}
+
+#[test]
+fn the_reader_of_metadata_answers_whatever_the_bytes() {
+    let provider = provider();
+    total(metadata_text(), |bytes| {
+        let _ = Metadata::parse(bytes, &provider);
+    });
+}
+
+#[test]
+fn the_reader_of_a_token_answer_answers_whatever_the_bytes_and_a_changed_token_names_nobody_else() {
+    let (key, body) = honest();
+    let keys = JwkSet::parse(json!({ "keys": [key.public_jwk()] }).to_string().as_bytes()).unwrap();
+    let (provider, metadata) = (provider(), metadata());
+    total(body.into_bytes(), |bytes| {
+        if let Some(exchanged) = exchanged(bytes)
+            && let Ok(identity) = exchanged.verify(&provider, &metadata, &keys, NOW)
+        {
+            assert_eq!((identity.issuer(), identity.subject()), (ISSUER, "1"));
+        }
+    });
+}
+
+#[test]
+fn the_reader_of_userinfo_answers_whatever_the_bytes_and_names_nobody_else() {
+    let provider = provider();
+    let identity = identity();
+    let body = json!({ "sub": "1", "email": "a@example.com", "email_verified": true, "name": "A" })
+        .to_string();
+    total(body.into_bytes(), |bytes| {
+        if let Ok(more) = identity.clone().with_userinfo(&provider, answer(bytes)) {
+            assert_eq!(more.subject(), "1");
+        }
+    });
+}
+
+#[test]
+fn the_readers_of_names_and_issuers_answer_whatever_the_text() {
+    let http = HttpPolicy::default();
+    total(ISSUER.as_bytes().to_vec(), |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        if let Ok(issuer) = Issuer::parse(&text, &http) {
+            assert_eq!(issuer.as_str(), text);
+        }
+        if let Ok(id) = ProviderId::parse(&text) {
+            assert_eq!(id.as_str(), text);
+        }
+    });
+}
