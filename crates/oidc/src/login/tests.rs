@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 use url::Url;
-use vestibule_jose::{Algorithm, JwkSet, SigningKey, Timestamp};
+use vestibule_jose::{Algorithm, JwkSet, JwsError, SigningKey, Timestamp};
 
 use crate::providers::{Preset, generic, google};
 use crate::{
@@ -1134,4 +1134,47 @@ fn metadata_come_with_status_200_and_as_json() {
         (request.method, request.url.as_str()),
         (Method::Get, "https://login.acme.example/keys")
     );
+}
+
+// S12: an answer that contradicts itself keeps its state, so that the attempt is consumed before it is told.
+#[test]
+fn a_state_is_read_from_every_answer_but_one_that_has_two() {
+    let state = |query: &str| {
+        let query = CallbackQuery::parse(query.as_bytes())?;
+        Ok(query.state().map(|state| state.expose().to_owned()))
+    };
+    for query in [
+        "state=one&code=c",
+        "state=one&code=c&code=c",
+        "state=one&iss=a&iss=b",
+        "state=one&id_token=x",
+        "state=one",
+        "state=one&error=e&code=c",
+    ] {
+        assert_eq!(state(query), Ok(Some("one".to_owned())), "{query}");
+    }
+    assert_eq!(state("code=c"), Ok(None));
+    assert_eq!(state("state=&code=c"), Ok(None));
+    assert_eq!(
+        state("state=one&state=one&code=c"),
+        Err(CallbackError::Duplicate("state"))
+    );
+}
+
+#[test]
+fn each_fault_of_a_token_has_its_own_word() {
+    for (error, word) in [
+        (JwsError::TooLarge, "too_large"),
+        (JwsError::Algorithm, "algorithm"),
+        (JwsError::Critical, "critical"),
+        (JwsError::KeyUnknown, "key_unknown"),
+        (JwsError::KeyAmbiguous, "key_ambiguous"),
+        (JwsError::Signature, "signature"),
+        (JwsError::Format, "format"),
+        (JwsError::Json, "format"),
+        (JwsError::HeaderType, "format"),
+    ] {
+        assert_eq!(IdTokenError::Jws(error.clone()).reason(), word);
+        assert_eq!(TokenError::IdToken(error).reason(), word);
+    }
 }
