@@ -5,17 +5,22 @@
     reason = "a test shall fail where the machine does not do"
 )]
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use axum::{Json, Router, routing::get};
 use serde_json::json;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 use vestibule_devidp::DevIdp;
-use vestibule_tests::{App, Setup, reason_of};
+use vestibule_tests::{Answer, App, Setup, reason_of};
 
 const ALICE: &str = "alice@example.com";
 
-/// A provider whose metadata point to another name for the token endpoint: the code of a login, its reason, and how
-/// often the token endpoint was asked.
-async fn token_endpoint_at_another_name(lines: &str) -> (String, String, u64) {
+/// A login at a provider whose metadata point to this token endpoint, or to its own under another name; and how often
+/// its own was asked.
+async fn sign_in_with_token_endpoint(token_endpoint: &str, lines: &str) -> (Answer, u64) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let issuer = format!("http://{}", listener.local_addr().unwrap());
     let idp = DevIdp::builder()
@@ -24,11 +29,11 @@ async fn token_endpoint_at_another_name(lines: &str) -> (String, String, u64) {
         .start()
         .await
         .unwrap();
-    let (address, port) = (idp.addr(), idp.addr().port());
+    let address = idp.addr();
     let metadata = json!({
         "issuer": issuer,
         "authorization_endpoint": format!("http://{address}/authorize"),
-        "token_endpoint": format!("http://localhost:{port}/token"),
+        "token_endpoint": token_endpoint.replace("PORT", &address.port().to_string()),
         "jwks_uri": format!("http://{address}/jwks"),
         "response_types_supported": ["code"],
         "subject_types_supported": ["public"],
@@ -50,12 +55,49 @@ async fn token_endpoint_at_another_name(lines: &str) -> (String, String, u64) {
         ..Setup::default()
     })
     .await;
-    let answer = app.browser().sign_in(ALICE).await;
     (
-        answer.code(),
-        reason_of(&answer.reference()),
+        app.browser().sign_in(ALICE).await,
         idp.counters().token_requests,
     )
+}
+
+/// The code and the reason of a login whose token endpoint stands at another name of the same machine.
+async fn token_endpoint_at_another_name(lines: &str) -> (String, String, u64) {
+    let (answer, asked) = sign_in_with_token_endpoint("http://localhost:PORT/token", lines).await;
+    (answer.code(), reason_of(&answer.reference()), asked)
+}
+
+/// A token endpoint that reads a request and hangs up: where it is, and how often it was asked.
+async fn hangs_up() -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 4_096];
+            if stream.read(&mut request).await.is_ok_and(|read| read > 0) {
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    });
+    (address, asked)
+}
+
+// S29
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_that_may_have_been_read_is_not_sent_again() {
+    let (address, asked) = hangs_up().await;
+    let answer = sign_in_with_token_endpoint(&format!("http://{address}/token"), "")
+        .await
+        .0;
+    assert_eq!(
+        answer.code(),
+        "provider_unavailable",
+        "{}",
+        reason_of(&answer.reference())
+    );
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
 }
 
 // S52

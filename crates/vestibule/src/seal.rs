@@ -266,6 +266,19 @@ mod tests {
         assert_eq!(format!("{sealer:?}"), "Sealer(..)");
     }
 
+    // S96
+    #[test]
+    fn a_text_of_sixteen_kibibytes_opens_and_a_longer_one_does_not() {
+        let sealer = Sealer::new(ONE, None);
+        let of = |len: usize| {
+            let sealed = sealer.seal(Purpose::Flow, &vec![7; len]);
+            (sealed.len(), sealer.open(Purpose::Flow, &sealed).is_some())
+        };
+        let longest = MAX_SEALED - 1 - NONCE_LEN - AES_256_GCM_SIV.tag_len();
+        assert_eq!(of(longest), (MAX_SEALED, true));
+        assert_eq!(of(longest + 1), (MAX_SEALED + 1, false));
+    }
+
     proptest! {
         // S96
         #[test]
