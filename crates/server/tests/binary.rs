@@ -192,8 +192,18 @@ async fn a_term_signal_lets_a_sign_in_that_is_under_way_end() {
 async fn an_operator_lists_shows_disables_enables_and_promotes_beside_a_running_server() {
     let idp = provider().await;
     let home = Home::at(&idp);
-    assert!(home.run(&["user", "list"]).err.contains("no users"));
+    let nothing = home.run(&["user", "list"]);
+    assert!(
+        !nothing.ok && nothing.err.contains("there is no database"),
+        "{}",
+        nothing.err
+    );
+    assert!(
+        !home.database().exists() && !home.path().join("vestibule.secret").exists(),
+        "looking makes nothing"
+    );
     let server = home.serve();
+    assert!(home.run(&["user", "list"]).err.contains("no users"));
     let session = sign_in(&client(), server.address(), ALICE).await.unwrap();
 
     assert!(home.run(&["user", "list"]).out.contains(ALICE));

@@ -28,6 +28,9 @@ pub enum OpenMode {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
+    /// The command line finds no file: it looks at what a server made, and makes nothing.
+    #[error("there is no database {}. Run this where the server runs, or set database_url; `vestibule serve` makes one", .0.display())]
+    Missing(PathBuf),
     /// Another server has it.
     #[error("{} is in use by another `vestibule serve`. Stop it, or give this one another database_url", .0.display())]
     InUse(PathBuf),
@@ -81,6 +84,9 @@ impl SqliteStore {
         };
         let lock = match mode {
             OpenMode::Serve => Some(lock(path)?),
+            OpenMode::CommandLine if !path.exists() => {
+                return Err(OpenError::Missing(path.to_owned()));
+            }
             OpenMode::CommandLine => None,
         };
         create_private(path).map_err(file)?;

@@ -145,9 +145,10 @@ fn a_copy_that_is_there_already_is_kept() {
 }
 
 #[test]
-fn openers_of_a_new_file_at_once_make_it_once() {
+fn openers_of_an_empty_file_at_once_migrate_it_once() {
     for _ in 0..20 {
         let file = File::new();
+        std::fs::write(&file.path, "").unwrap();
         let start = Barrier::new(4);
         std::thread::scope(|scope| {
             for _ in 0..4 {
@@ -300,12 +301,16 @@ fn is_private(_: &Path) {}
 fn a_folder_that_is_not_there_and_a_file_of_another_kind_are_refused() {
     let file = File::new();
     let nowhere = file.folder.path().join("missing").join("app.db");
-    for mode in [OpenMode::Serve, OpenMode::CommandLine] {
-        let refused = SqliteStore::open(&nowhere, mode);
-        assert!(
-            matches!(refused, Err(OpenError::File { .. })),
-            "{refused:?}"
-        );
+    let refused = SqliteStore::open(&nowhere, OpenMode::Serve);
+    assert!(
+        matches!(refused, Err(OpenError::File { .. })),
+        "{refused:?}"
+    );
+    // The command line makes nothing.
+    for path in [&nowhere, &file.path] {
+        let refused = SqliteStore::open(path, OpenMode::CommandLine);
+        assert!(matches!(refused, Err(OpenError::Missing(_))), "{refused:?}");
+        assert!(!path.exists());
     }
 
     std::fs::write(
