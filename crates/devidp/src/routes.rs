@@ -6,7 +6,8 @@ use askama::Template;
 use axum::{
     Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, RawQuery, State},
+    extract::{DefaultBodyLimit, RawQuery, Request, State},
+    middleware::{self, Next},
     response::{IntoResponse, Redirect, Response},
     routing::{get, post},
 };
@@ -20,7 +21,7 @@ use crate::{
     fault::Fault,
     pages::{self, Choice, Frame},
     people::Person,
-    provider::{Grant, Provider, SeenTokenRequest, TOKEN_SECONDS},
+    provider::{Grant, Provider, SeenTokenRequest, TOKEN_SECONDS, is_loopback},
     tokens::{self, Facts},
 };
 
@@ -52,11 +53,39 @@ pub(crate) fn router(provider: Arc<Provider>, path: &str) -> Router {
             get(elsewhere_token).post(elsewhere_token),
         )
         .layer(DefaultBodyLimit::max(LONGEST_FORM))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&provider),
+            only_known_hosts,
+        ))
         .with_state(provider);
     if path.is_empty() {
         routes
     } else {
         Router::new().nest(path, routes)
+    }
+}
+
+/// Another name that leads here is a site that points its own name at this computer (DNS rebinding): it must not read
+/// these pages, nor choose faults.
+async fn only_known_hosts(State(provider): Shared, request: Request, next: Next) -> Response {
+    let host = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .and_then(|host| Url::parse(&format!("http://{host}/")).ok());
+    let issuer = Url::parse(&provider.issuer).ok();
+    let is_known = host.is_some_and(|host| {
+        is_loopback(host.host())
+            || issuer.is_some_and(|issuer| issuer.host_str() == host.host_str())
+    });
+    if is_known {
+        next.run(request).await
+    } else {
+        (
+            StatusCode::MISDIRECTED_REQUEST,
+            "the stand-in is served on loopback alone\n",
+        )
+            .into_response()
     }
 }
 

@@ -353,6 +353,22 @@ async fn a_fault_is_chosen_from_its_own_page_only() {
 }
 
 #[tokio::test]
+async fn another_name_that_leads_here_is_refused() {
+    let idp = started().await;
+    for (host, status) in [
+        ("localhost:8009", StatusCode::OK),
+        ("127.0.0.1", StatusCode::OK),
+        ("[::1]:8009", StatusCode::OK),
+        ("evil.example", StatusCode::MISDIRECTED_REQUEST),
+        ("localhost.evil.example", StatusCode::MISDIRECTED_REQUEST),
+        ("localhost@evil.example", StatusCode::MISDIRECTED_REQUEST),
+    ] {
+        let request = client().get(url(&idp, "/faults", &[])).header("host", host);
+        assert_eq!(request.send().await.unwrap().status(), status, "{host}");
+    }
+}
+
+#[tokio::test]
 async fn rotated_keys_leave_the_set() {
     let idp = started().await;
     let kids = async || {
