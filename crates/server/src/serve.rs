@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, Request};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode, header};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -28,24 +29,35 @@ const PRUNE_EVERY: Duration = Duration::from_secs(60);
 /// All routes of the server.
 pub(crate) fn router(vestibule: &Vestibule) -> Router {
     Router::new()
+        // Whoever opens the bare address meets a page, the sign-in page first.
+        .route("/", get(home))
         .route("/healthz", get(async || "ok"))
         .route("/readyz", get(ready))
+        .fallback(not_found)
         .with_state(vestibule.clone())
         .merge(vestibule.routes())
         .merge(vestibule.pages())
         .merge(vestibule.users_api())
-        .fallback(async || {
-            (
-                StatusCode::NOT_FOUND,
-                Json(json!({ "detail": "not_found", "code": "not_found" })),
-            )
-        })
         .layer(tower_http::catch_panic::CatchPanicLayer::new())
 }
 
-async fn ready(
-    axum::extract::State(vestibule): axum::extract::State<Vestibule>,
-) -> (StatusCode, &'static str) {
+async fn home(State(vestibule): State<Vestibule>) -> Redirect {
+    Redirect::to(&vestibule.public_url_of("/account"))
+}
+
+/// A page for people, JSON for programs.
+async fn not_found(State(vestibule): State<Vestibule>, headers: HeaderMap) -> Response {
+    let wants_page = headers
+        .get(header::ACCEPT)
+        .is_some_and(|accept| accept.as_bytes().starts_with(b"text/html"));
+    if wants_page {
+        return Redirect::to(&vestibule.public_url_of("/error?code=not_found")).into_response();
+    }
+    let problem = Json(json!({ "detail": "not_found", "code": "not_found" }));
+    (StatusCode::NOT_FOUND, problem).into_response()
+}
+
+async fn ready(State(vestibule): State<Vestibule>) -> (StatusCode, &'static str) {
     match vestibule.ready().await {
         Ok(()) => (StatusCode::OK, "ready"),
         Err(_) => (

@@ -312,6 +312,21 @@ async fn dev_needs_nothing_and_signs_a_person_in() {
         .await
         .unwrap();
     assert!(page.contains("Continue with Google"));
+    let bare = client.get(format!("{origin}/")).send().await.unwrap();
+    assert_eq!(
+        (bare.status().as_u16(), location(&bare).as_str()),
+        (303, format!("{origin}/account").as_str())
+    );
+    let nowhere = format!("{origin}/nowhere");
+    let program = client.get(&nowhere).send().await.unwrap();
+    assert_eq!(program.status().as_u16(), 404);
+    let person = client
+        .get(&nowhere)
+        .header("accept", "text/html")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(location(&person), format!("{origin}/error?code=not_found"));
     // Another loopback name is led to ours, so that the cookies are where the callback looks; any other host is refused.
     let other = client
         .get(format!("http://127.0.0.1:{port}/login?x=1"))

@@ -98,6 +98,14 @@ impl Inner {
     }
 }
 
+impl Vestibule {
+    /// The absolute URL of a path of ours, such as `/account`, below `public_url`.
+    #[must_use]
+    pub fn public_url_of(&self, path: &str) -> String {
+        self.inner.public_url_of(path)
+    }
+}
+
 impl core::fmt::Debug for Vestibule {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Vestibule")
