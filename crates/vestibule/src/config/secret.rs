@@ -13,6 +13,21 @@ pub(super) const MIN_BYTES: usize = 32;
 /// The name of the file below `data_dir`.
 pub(super) const FILE: &str = "vestibule.secret";
 
+/// How values begin that documentation shows in place of a secret. A word further inside proves nothing.
+const SAMPLES: &[&str] = &[
+    "change",
+    "example",
+    "insert",
+    "password",
+    "placeholder",
+    "replace",
+    "sample",
+    "secret",
+    "some-random",
+    "some_random",
+    "your",
+];
+
 /// The secret, as a type that does not print.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<Vec<u8>>);
@@ -40,18 +55,9 @@ impl Secret {
             .iter()
             .for_each(|byte| seen[usize::from(*byte)] = true);
         let lower = text.to_ascii_lowercase();
-        let is_sample = [
-            "change",
-            "secret",
-            "example",
-            "password",
-            "your-",
-            "your_",
-            "placeholder",
-            "insert",
-        ]
-        .iter()
-        .any(|word| lower.contains(word));
+        let is_sample = SAMPLES
+            .iter()
+            .any(|sample| lower.trim_start_matches(['<', '"']).starts_with(sample));
         if is_sample || seen.iter().filter(|seen| **seen).count() < 8 {
             return Err("it is a sample, or the same few characters again and again".into());
         }
@@ -179,9 +185,12 @@ mod tests {
             &"a".repeat(64),
             "change-me-change-me-change-me-change-me",
             &"abc".repeat(20),
+            "some-random-long-secret-key-of-the-documentation",
+            "<your secret of thirty-two bytes or more>",
         ] {
             assert!(Secret::parse(bad).is_err(), "{bad}");
         }
+        assert!(Secret::parse("a-secret-for-one-machine-that-is-long-enough-0123456789").is_ok());
         let good = Secret::parse("0f2d6a9c4b8e71350f2d6a9c4b8e7135").unwrap();
         assert_eq!(
             format!("{good:?} {:?}", SecretSource::Given(good.clone())),
