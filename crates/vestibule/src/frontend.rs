@@ -154,6 +154,12 @@ impl RedirectUri {
         origin.is_tuple().then(|| origin.ascii_serialization())
     }
 
+    /// The same, and for an application's own scheme that scheme: what a content security policy names.
+    pub(crate) fn origin_or_scheme(&self) -> String {
+        self.origin()
+            .unwrap_or_else(|| format!("{}:", self.url.scheme()))
+    }
+
     /// The same with another port, where it is a loopback address (RFC 8252 section 7.3). `localhost` is a name and may
     /// lead elsewhere.
     fn with_port_of(&self, presented: &str) -> Option<Self> {

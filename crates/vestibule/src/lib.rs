@@ -25,14 +25,17 @@ mod error;
 mod events;
 mod flow;
 mod frontend;
+mod grants;
 mod http;
 mod keys;
+mod oauth;
 mod rate;
 mod remote;
 mod return_to;
 mod seal;
 mod sessions;
 mod start;
+mod tokens;
 mod users;
 mod web;
 
@@ -43,7 +46,7 @@ use ::http::HeaderMap;
 use url::Url;
 
 pub use vestibule_accounts as accounts;
-use vestibule_accounts::{Policy, SessionToken, SignedIn, Store, Timestamp};
+use vestibule_accounts::{Policy, SessionKey, SessionToken, SignedIn, Store, Timestamp};
 /// A stand-in provider for tests of your own application, with faults on command.
 #[cfg(feature = "testing")]
 pub use vestibule_devidp as devidp;
@@ -72,6 +75,12 @@ struct Inner {
     sealer: seal::Sealer,
     rate: rate::RateLimits,
     sessions: sessions::Sessions,
+    keys: keys::KeyCache,
+    verified_tokens: tokens::VerifiedTokens,
+    redeeming: grants::Redeeming,
+    frontends: Vec<Arc<Frontend>>,
+    /// In seconds.
+    access_token_lifetime: i64,
     clock: Arc<dyn Clock>,
     policy: Policy,
     cookies: web::Prefix,
@@ -81,6 +90,8 @@ struct Inner {
     public_origin: String,
     /// The path of `public_url`, without a slash at its end.
     base_path: String,
+    /// `public_url` without a slash at its end: `iss` of what we give out.
+    issuer: String,
     default_return_to: String,
     session_lifetime: i64,
     session_idle: i64,
@@ -92,6 +103,11 @@ impl Inner {
     /// A path of ours as an absolute URL.
     fn public_url_of(&self, path: &str) -> String {
         format!("{}{}{path}", self.public_origin, self.base_path)
+    }
+
+    /// `iss` of our tokens and answers: exactly `public_url`.
+    fn issuer(&self) -> &str {
+        &self.issuer
     }
 
     /// A checked target as an absolute URL on our origin.
@@ -117,25 +133,29 @@ impl core::fmt::Debug for Vestibule {
 }
 
 impl Vestibule {
-    /// The live session of a cookie's secret and its user. What was read within the last second is believed.
+    /// The live session of a cookie's secret and its user.
     pub(crate) async fn signed_in(
         &self,
         token: &SessionToken,
     ) -> Result<Option<Arc<SignedIn>>, Failure> {
-        let hash = token.hash();
+        self.alive(SessionKey::Cookie(token.hash())).await
+    }
+
+    /// The live session that is found so and its user. What was read within the last second is believed.
+    pub(crate) async fn alive(&self, key: SessionKey) -> Result<Option<Arc<SignedIn>>, Failure> {
         let before = self.inner.clock.monotonic();
-        let ticket = match self.inner.sessions.recall(&hash, before) {
+        let ticket = match self.inner.sessions.recall(&key, before) {
             Ok(signed_in) => return Ok(Some(signed_in)),
             Err(ticket) => ticket,
         };
         let now = self.now();
-        let Some(signed_in) = self.inner.store.session(hash, now).await? else {
+        let Some(signed_in) = self.inner.store.session(key, now).await? else {
             return Ok(None);
         };
         let signed_in = Arc::new(signed_in);
         self.inner
             .sessions
-            .remember(hash, before, ticket, signed_in.clone());
+            .remember(key, before, ticket, signed_in.clone());
         self.touch(&signed_in, now);
         Ok(Some(signed_in))
     }
@@ -144,8 +164,10 @@ impl Vestibule {
     pub(crate) async fn sign_out(&self, token: &SessionToken) -> Result<(), Failure> {
         let hash = token.hash();
         let ended = self.inner.store.end_session(hash).await;
-        self.inner.sessions.forget(&hash);
-        ended?;
+        self.inner.sessions.forget_cookie(&hash);
+        if let Some(session) = ended? {
+            self.inner.sessions.forget_session(session);
+        }
         Ok(())
     }
 

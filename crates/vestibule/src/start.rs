@@ -10,11 +10,14 @@ use vestibule_store::{OpenError, OpenMode, SqliteStore};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, SecretError};
 use crate::error::Failure;
+use crate::grants::Redeeming;
 use crate::http::{HttpClient, Transport};
+use crate::keys::KeyCache;
 use crate::rate::RateLimits;
 use crate::remote::Remote;
 use crate::seal::Sealer;
 use crate::sessions::Sessions;
+use crate::tokens::VerifiedTokens;
 use crate::web::Prefix;
 use crate::{Inner, Vestibule};
 
@@ -145,6 +148,7 @@ impl Builder {
             return Err(StartError::OtherSecret(config.database));
         }
 
+        let issuer = config.public_url().to_owned();
         let providers: Vec<Arc<Provider>> = config.providers.into_iter().map(Arc::new).collect();
         let transport = match transport {
             Some(transport) => transport,
@@ -164,6 +168,12 @@ impl Builder {
                 transport,
                 sealer,
                 sessions: Sessions::default(),
+                keys: KeyCache::default(),
+                verified_tokens: VerifiedTokens::default(),
+                redeeming: Redeeming::default(),
+                frontends: config.frontends.into_iter().map(Arc::new).collect(),
+                access_token_lifetime: config.access_token_lifetime,
+                issuer,
                 clock,
                 policy: config.policy,
                 cookies,

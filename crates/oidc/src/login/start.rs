@@ -106,7 +106,7 @@ pub fn start(provider: &Provider, metadata: &Metadata, request: LoginRequest) ->
             .append_pair("nonce", pkce::nonce(&request.secret).expose())
             .append_pair(
                 "code_challenge",
-                &pkce::code_challenge(&pkce::code_verifier(&request.secret)),
+                &pkce::code_verifier(&request.secret).s256_challenge(),
             )
             .append_pair("code_challenge_method", "S256");
         if let Some(login_hint) = &request.login_hint {

@@ -145,8 +145,18 @@ pub(super) fn see_other(location: &str) -> Response {
 
 /// A page, and the policy under which its one style sheet and its form work.
 pub(super) fn page(status: StatusCode, nonce: &str, html: String) -> Response {
+    page_with_form_to(status, nonce, "", html)
+}
+
+/// A page whose form is answered by a redirect to this origin of a front end.
+pub(super) fn page_with_form_to(
+    status: StatusCode,
+    nonce: &str,
+    origin: &str,
+    html: String,
+) -> Response {
     let policy = format!(
-        "default-src 'none'; style-src 'nonce-{nonce}'; img-src https: data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+        "default-src 'none'; style-src 'nonce-{nonce}'; img-src https: data:; form-action 'self' {origin}; frame-ancestors 'none'; base-uri 'none'"
     );
     let mut response = (status, axum::response::Html(html)).into_response();
     let headers = response.headers_mut();
@@ -178,13 +188,22 @@ pub(super) async fn headers(
 ) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
+    // A route that answers other origins says so in Vary too: both hold.
+    if !headers
+        .get(header::CACHE_CONTROL)
+        .is_some_and(|value| value.as_bytes().starts_with(b"public"))
+    {
+        headers.append(
+            header::VARY,
+            HeaderValue::from_static("Cookie, Authorization"),
+        );
+    }
     let mut default = |name: HeaderName, value: &'static str| {
         headers
             .entry(name)
             .or_insert(HeaderValue::from_static(value));
     };
     default(header::CACHE_CONTROL, "no-store");
-    default(header::VARY, "Cookie");
     default(
         header::CONTENT_SECURITY_POLICY,
         "default-src 'none'; frame-ancestors 'none'; base-uri 'none'",

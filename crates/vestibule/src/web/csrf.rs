@@ -21,6 +21,7 @@ pub(super) async fn guard(
         Method::GET | Method::HEAD | Method::OPTIONS
     );
     if !safe
+        && !is_bearer(request.headers())
         && !is_ours(
             request.headers(),
             vestibule.inner.public_origin.as_str(),
@@ -35,6 +36,11 @@ pub(super) async fn guard(
         return Answer::failed(&vestibule, failure, wants_page(request.headers())).into_response();
     }
     next.run(request).await
+}
+
+/// A request that carries a bearer token: no site can make a browser add one.
+fn is_bearer(headers: &HeaderMap) -> bool {
+    super::extract::bearer(headers).is_some()
 }
 
 /// Whether a request comes from our own pages.

@@ -1,10 +1,13 @@
 //! Who is signed in, for handlers of an application.
 
+use std::sync::Arc;
+
 use axum::extract::{FromRef, FromRequestParts, OptionalFromRequestParts};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 
-use vestibule_accounts::User;
+use http::{HeaderMap, header};
+use vestibule_accounts::{SignedIn, User};
 
 use crate::Vestibule;
 use crate::error::{Code, Failure};
@@ -44,12 +47,35 @@ impl core::ops::Deref for CurrentUser {
     }
 }
 
+/// The token of a request, from the header and nowhere else (RFC 6750 section 2.1).
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| token.trim_matches(' '))
+}
+
+/// Who sends a request: by its bearer token where it carries one, else by its cookie.
+pub(super) async fn signed_in(
+    headers: &HeaderMap,
+    vestibule: &Vestibule,
+) -> Result<Option<Arc<SignedIn>>, Failure> {
+    if let Some(token) = bearer(headers) {
+        return match vestibule.verify_access_token(token).await? {
+            Some(token) => vestibule.alive(token.key).await,
+            None => Ok(None),
+        };
+    }
+    match vestibule.inner.cookies.session(headers) {
+        Some(token) => vestibule.signed_in(&token).await,
+        None => Ok(None),
+    }
+}
+
 async fn current(parts: &Parts, vestibule: &Vestibule) -> Result<Option<User>, Rejection> {
-    let Some(token) = vestibule.inner.cookies.session(&parts.headers) else {
-        return Ok(None);
-    };
-    match vestibule.signed_in(&token).await {
-        Ok(user) => Ok(user.map(|signed_in| signed_in.user.clone())),
+    match signed_in(&parts.headers, vestibule).await {
+        Ok(signed_in) => Ok(signed_in.map(|signed_in| signed_in.user.clone())),
         // The database is away: nobody is told that they are signed out.
         Err(failure) => Err(reject(parts, vestibule, failure)),
     }
@@ -76,9 +102,21 @@ fn reject(parts: &Parts, vestibule: &Vestibule, failure: Failure) -> Rejection {
         http::header::CACHE_CONTROL,
         http::HeaderValue::from_static("no-store"),
     );
-    response
-        .headers_mut()
-        .insert(http::header::VARY, http::HeaderValue::from_static("Cookie"));
+    response.headers_mut().insert(
+        header::VARY,
+        http::HeaderValue::from_static("Cookie, Authorization"),
+    );
+    // RFC 6750 section 3: who sent a token learns that it does not do; who sent none, how to send one.
+    if response.status() == http::StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(
+            header::WWW_AUTHENTICATE,
+            http::HeaderValue::from_static(if bearer(&parts.headers).is_some() {
+                "Bearer error=\"invalid_token\""
+            } else {
+                "Bearer"
+            }),
+        );
+    }
     Rejection(Box::new(response))
 }
 

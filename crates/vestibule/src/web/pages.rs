@@ -36,6 +36,21 @@ pub(super) struct SignOut<'a> {
     pub(super) nonce: &'a str,
     pub(super) product: &'a str,
     pub(super) action: &'a str,
+    /// Where the person goes then, where a front end asked for it.
+    pub(super) return_to: Option<&'a str>,
+    pub(super) texts: &'static Texts,
+}
+
+/// One button before a token goes out: who, and where to.
+#[derive(Debug, Template)]
+#[template(path = "confirm.html")]
+pub(super) struct Confirm<'a> {
+    pub(super) nonce: &'a str,
+    pub(super) product: &'a str,
+    pub(super) front_end: &'a str,
+    pub(super) person: Option<&'a str>,
+    pub(super) origin: &'a str,
+    pub(super) action: &'a str,
     pub(super) texts: &'static Texts,
 }
 
@@ -137,6 +152,16 @@ mod tests {
             render(&SignOut {
                 nonce: "n",
                 product: HOSTILE,
+                action: HOSTILE,
+                return_to: Some(HOSTILE),
+                texts,
+            }),
+            render(&Confirm {
+                nonce: "n",
+                product: HOSTILE,
+                front_end: HOSTILE,
+                person: Some(HOSTILE),
+                origin: HOSTILE,
                 action: HOSTILE,
                 texts,
             }),

@@ -1,6 +1,7 @@
 //! The catalogue: every word that a page shows. Templates hold none.
 
 use crate::error::Code;
+use crate::oauth::reply::OAuthError;
 
 /// The words of one language.
 #[derive(Debug)]
@@ -23,6 +24,10 @@ pub(super) struct Texts {
     pub(super) member_since: &'static str,
     pub(super) try_again: &'static str,
     pub(super) reference_lead: &'static str,
+    pub(super) continue_to: &'static str,
+    pub(super) continue_lead: &'static str,
+    pub(super) signed_in_as: &'static str,
+    pub(super) continue_button: &'static str,
 }
 
 static ENGLISH: Texts = Texts {
@@ -44,6 +49,10 @@ static ENGLISH: Texts = Texts {
     member_since: "Here since",
     try_again: "Back to sign-in",
     reference_lead: "If you ask for help, give this reference:",
+    continue_to: "Continue to",
+    continue_lead: "You are signed in. The application gets to know who you are, at",
+    signed_in_as: "Signed in as",
+    continue_button: "Continue",
 };
 
 impl Texts {
@@ -293,6 +302,32 @@ pub(super) fn error_text(code: Code) -> ErrorText {
         title,
         message,
         advice,
+    }
+}
+
+/// The fixed words for a client's developer: what to look at. The reason of the one request is in the log alone.
+pub(super) fn oauth_error(error: OAuthError) -> &'static str {
+    match error {
+        OAuthError::AccessDenied => "The person may not sign in, or did not want to.",
+        OAuthError::InteractionRequired => "The person has to press a button first.",
+        OAuthError::InvalidClient => {
+            "The client did not prove who it is. Check client_id and client_secret."
+        }
+        OAuthError::InvalidGrant => {
+            "The code or token does not hold: expired, used, revoked, or not of this client, redirect_uri or code_verifier. Let the person sign in again."
+        }
+        OAuthError::InvalidRequest => {
+            "The request lacks a parameter, has one twice, or one that does not do. The server's log names it."
+        }
+        OAuthError::LoginRequired => "Nobody is signed in.",
+        OAuthError::ServerError => "Something went wrong on our side.",
+        OAuthError::TemporarilyUnavailable => "Please try again in a few seconds.",
+        OAuthError::UnauthorizedClient => "This client does not get its tokens here.",
+        OAuthError::UnsupportedGrantType => {
+            "grant_type is authorization_code or refresh_token."
+        }
+        OAuthError::UnsupportedResponseType => "response_type is code.",
+        OAuthError::UnsupportedTokenType => "A token of this kind ends at its exp alone.",
     }
 }
 
