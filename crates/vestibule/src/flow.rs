@@ -426,6 +426,7 @@ impl Vestibule {
                     idle_seconds: self.inner.session_idle,
                 },
                 replaces: replaces.map(SessionToken::hash),
+                hand_over: None,
                 claim,
                 now,
             };

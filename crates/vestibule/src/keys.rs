@@ -1,6 +1,6 @@
 //! Our own signing keys: made once, sealed for rest, rotated with an overlap in which both are published.
 
-use vestibule_accounts::{StoredKey, Timestamp};
+use vestibule_accounts::{AddKey, StoredKey, Timestamp};
 use vestibule_jose::{Algorithm, SigningKey};
 
 use crate::Vestibule;
@@ -32,7 +32,7 @@ impl Vestibule {
         let retire_at = active_from.plus_seconds(PUBLISHED_AFTER_USE);
         self.inner
             .store
-            .add_signing_key(key.clone(), retire_at, false)
+            .add_signing_key(key.clone(), retire_at, AddKey::Always)
             .await?;
         tracing::info!(event = "key.rotated", kid = key.kid);
         Ok(key)
@@ -45,7 +45,10 @@ impl Vestibule {
         }
         let now = self.now();
         let key = self.new_signing_key(now, now)?;
-        self.inner.store.add_signing_key(key, now, true).await?;
+        self.inner
+            .store
+            .add_signing_key(key, now, AddKey::IfNewestIs(None))
+            .await?;
         Ok(())
     }
 

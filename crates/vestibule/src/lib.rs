@@ -42,7 +42,7 @@ use ::http::HeaderMap;
 use url::Url;
 
 pub use vestibule_accounts as accounts;
-use vestibule_accounts::{Policy, SessionToken, SignedIn, Store, Timestamp};
+use vestibule_accounts::{Policy, SessionKey, SessionToken, SignedIn, Store, Timestamp};
 /// A stand-in provider for tests of your own application, with faults on command.
 #[cfg(feature = "testing")]
 pub use vestibule_devidp as devidp;
@@ -127,7 +127,12 @@ impl Vestibule {
             Err(ticket) => ticket,
         };
         let now = self.now();
-        let Some(signed_in) = self.inner.store.session(hash, now).await? else {
+        let Some(signed_in) = self
+            .inner
+            .store
+            .session(SessionKey::Cookie(hash), now)
+            .await?
+        else {
             return Ok(None);
         };
         let signed_in = Arc::new(signed_in);
