@@ -270,7 +270,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> BoxFuture<'_, Result<bool, StoreError>>;
 
     /// Removes a signing key at once. Where no other one signs at `now`, `replacement` takes its place in the same
-    /// transaction. Whether there was such a key; without one nothing is written.
+    /// transaction and signs from `now`. Whether there was such a key; without one nothing is written.
     fn revoke_signing_key(
         &self,
         kid: String,
@@ -286,8 +286,8 @@ pub trait Store: Send + Sync + 'static {
         previous: Option<[u8; 32]>,
     ) -> BoxFuture<'_, Result<SecretCheck, StoreError>>;
 
-    /// Removes what is over: sessions, grants and claims past their end, keys past theirs, codes a day past theirs. In chunks, so that logins go on
-    /// between them. How many rows went.
+    /// Removes what is over: sessions, grants and claims past their end, keys past theirs, codes a day past theirs. In
+    /// chunks, so that logins go on between them. How many rows went.
     fn prune(&self, now: Timestamp) -> BoxFuture<'_, Result<u64, StoreError>>;
 
     /// Whether the database answers and takes writes.

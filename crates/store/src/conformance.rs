@@ -30,10 +30,10 @@ use std::task::Poll;
 
 use tokio::sync::Barrier;
 use vestibule_accounts::{
-    Account, Act, Applied, ApplyError, Claim, EmailAddress, Identity, IdentityRecord, Known,
-    NewPasswordUser, NewSession, NewUser, PasswordHash, RegisterError, SecretCheck, SessionHash,
-    SessionId, SignIn, StateHash, Store, StoreError, StoredKey, Timestamp, UnlinkError, User,
-    UserId, UserPage, UserQuery, UserVersion,
+    Account, Act, AddKey, Applied, ApplyError, Claim, EmailAddress, Identity, IdentityRecord,
+    Known, NewPasswordUser, NewSession, NewUser, PasswordHash, RegisterError, SecretCheck,
+    SessionHash, SessionId, SessionKey, SignIn, StateHash, Store, StoreError, StoredKey, Timestamp,
+    UnlinkError, User, UserId, UserPage, UserQuery, UserVersion,
 };
 
 /// Makes a test of each behaviour in [`conformance`](crate::conformance).
@@ -155,7 +155,7 @@ pub async fn a_first_sign_in_makes_a_user_an_identity_and_a_session(store: Arc<d
         }]
     );
     let signed_in = store
-        .session(sign_in.session.hash, NOW)
+        .session(SessionKey::Cookie(sign_in.session.hash), NOW)
         .await
         .unwrap()
         .unwrap();
@@ -549,12 +549,24 @@ pub async fn a_session_ends_at_its_end_and_when_idle(store: Arc<dyn Store>) {
         store.apply(sign_in).await.unwrap();
 
         let end = NOW.plus_seconds(end);
-        let before = store.session(hash, microsecond(end)).await.unwrap();
+        let before = store
+            .session(SessionKey::Cookie(hash), microsecond(end))
+            .await
+            .unwrap();
         assert_eq!(before.unwrap().user, user);
-        assert_eq!(store.session(hash, end).await.unwrap(), None);
+        assert_eq!(
+            store.session(SessionKey::Cookie(hash), end).await.unwrap(),
+            None
+        );
     }
     let unknown = SessionHash::from_bytes(bytes());
-    assert_eq!(store.session(unknown, NOW).await.unwrap(), None);
+    assert_eq!(
+        store
+            .session(SessionKey::Cookie(unknown), NOW)
+            .await
+            .unwrap(),
+        None
+    );
 }
 
 /// Disabling a user ends that user's sessions for good, and nobody else's.
@@ -589,10 +601,11 @@ pub async fn an_ended_session_is_gone_and_ends_once(store: Arc<dyn Store>) {
     let other = sign_in(Act::SignIn(user.account()), record("ann"));
     store.apply(other.clone()).await.unwrap();
 
-    assert!(store.end_session(ended.session.hash).await.unwrap());
+    let end = async || store.end_session(ended.session.hash).await.unwrap();
+    assert_eq!(end().await, Some(ended.session.id));
     assert!(!lives(&store, ended.session.hash).await);
     assert!(lives(&store, other.session.hash).await);
-    assert!(!store.end_session(ended.session.hash).await.unwrap());
+    assert_eq!(end().await, None);
 }
 
 /// A touch puts idleness off. One that comes late takes nothing back, and none moves the end.
@@ -604,7 +617,11 @@ pub async fn a_touch_moves_a_session_forwards_only(store: Arc<dyn Store>) {
     store.apply(sign_in).await.unwrap();
     let at = |seconds| NOW.plus_seconds(seconds);
     let seen = async || {
-        let found = store.session(hash, at(50)).await.unwrap().unwrap();
+        let found = store
+            .session(SessionKey::Cookie(hash), at(50))
+            .await
+            .unwrap()
+            .unwrap();
         found.session.last_seen_at
     };
 
@@ -612,16 +629,40 @@ pub async fn a_touch_moves_a_session_forwards_only(store: Arc<dyn Store>) {
     assert_eq!(seen().await, at(50));
     store.touch_session(id, at(20)).await.unwrap();
     assert_eq!(seen().await, at(50));
-    assert!(store.session(hash, at(149)).await.unwrap().is_some());
-    assert_eq!(store.session(hash, at(150)).await.unwrap(), None);
+    assert!(
+        store
+            .session(SessionKey::Cookie(hash), at(149))
+            .await
+            .unwrap()
+            .is_some()
+    );
+    assert_eq!(
+        store
+            .session(SessionKey::Cookie(hash), at(150))
+            .await
+            .unwrap(),
+        None
+    );
 
     let mut last = 50;
     while last < 990 {
         last = (last + 90).min(990);
         store.touch_session(id, at(last)).await.unwrap();
     }
-    assert!(store.session(hash, at(999)).await.unwrap().is_some());
-    assert_eq!(store.session(hash, at(1_000)).await.unwrap(), None);
+    assert!(
+        store
+            .session(SessionKey::Cookie(hash), at(999))
+            .await
+            .unwrap()
+            .is_some()
+    );
+    assert_eq!(
+        store
+            .session(SessionKey::Cookie(hash), at(1_000))
+            .await
+            .unwrap(),
+        None
+    );
 }
 
 /// A touch of a session that was ended, idled out or expired changes nothing.
@@ -638,9 +679,21 @@ pub async fn a_touch_revives_no_ended_session(store: Arc<dyn Store>) {
         store.apply(over.clone()).await.unwrap();
 
         let end = NOW.plus_seconds(100);
-        assert_eq!(store.session(over.session.hash, end).await.unwrap(), None);
+        assert_eq!(
+            store
+                .session(SessionKey::Cookie(over.session.hash), end)
+                .await
+                .unwrap(),
+            None
+        );
         store.touch_session(over.session.id, end).await.unwrap();
-        assert_eq!(store.session(over.session.hash, end).await.unwrap(), None);
+        assert_eq!(
+            store
+                .session(SessionKey::Cookie(over.session.hash), end)
+                .await
+                .unwrap(),
+            None
+        );
     }
     let unknown = SessionId::new(NOW, bytes());
     store.touch_session(unknown, NOW).await.unwrap();
@@ -966,13 +1019,13 @@ pub async fn a_signing_key_is_kept_as_it_was_given(store: Arc<dyn Store>) {
     let old = key("old", 0);
     assert!(
         store
-            .add_signing_key(young.clone(), NOW, false)
+            .add_signing_key(young.clone(), NOW, AddKey::Always)
             .await
             .unwrap()
     );
     assert!(
         store
-            .add_signing_key(old.clone(), NOW, false)
+            .add_signing_key(old.clone(), NOW, AddKey::Always)
             .await
             .unwrap()
     );
@@ -985,15 +1038,15 @@ pub async fn a_new_signing_key_retires_the_others_that_have_no_end(store: Arc<dy
     let end = |days| NOW.plus_seconds(days * DAY);
     let (first, second, third) = (key("1", 1), key("2", 2), key("3", 3));
     store
-        .add_signing_key(first.clone(), end(0), false)
+        .add_signing_key(first.clone(), end(0), AddKey::Always)
         .await
         .unwrap();
     store
-        .add_signing_key(second.clone(), end(1), false)
+        .add_signing_key(second.clone(), end(1), AddKey::Always)
         .await
         .unwrap();
     store
-        .add_signing_key(third.clone(), end(2), false)
+        .add_signing_key(third.clone(), end(2), AddKey::Always)
         .await
         .unwrap();
     let expected = [
@@ -1009,7 +1062,7 @@ pub async fn a_new_signing_key_retires_the_others_that_have_no_end(store: Arc<dy
     ];
     assert_eq!(store.signing_keys().await.unwrap(), expected);
 
-    let again = store.add_signing_key(third, end(3), false).await;
+    let again = store.add_signing_key(third, end(3), AddKey::Always).await;
     assert!(again.is_err(), "{again:?}");
     assert_eq!(store.signing_keys().await.unwrap(), expected);
 }
@@ -1019,7 +1072,7 @@ pub async fn a_first_signing_key_is_added_by_one_of_fifty(store: Arc<dyn Store>)
     let added = at_once(&store, 50, |store, which| async move {
         let key = key(&format!("{which}"), 0);
         store
-            .add_signing_key(key, NOW.plus_seconds(DAY), true)
+            .add_signing_key(key, NOW.plus_seconds(DAY), AddKey::IfNewestIs(None))
             .await
             .unwrap()
     })
@@ -1061,7 +1114,10 @@ pub async fn pruning_removes_only_what_is_over(store: Arc<dyn Store>) {
         let mut key = key(kid, 0);
         key.retired_at = retired.map(|seconds| NOW.plus_seconds(seconds));
         let end = NOW.plus_seconds(DAY);
-        store.add_signing_key(key, end, false).await.unwrap();
+        store
+            .add_signing_key(key, end, AddKey::Always)
+            .await
+            .unwrap();
     }
     let before = everyone(&store).await;
     let kids = async || {
@@ -1110,7 +1166,7 @@ pub async fn a_closed_store_is_unavailable(store: Arc<dyn Store>) {
         StoreError::Unavailable(_) => store.claim_state(sign_in.claim, NOW);
         StoreError::Unavailable(_) => store.known(issuer(), ann(), None);
         ApplyError::Store(StoreError::Unavailable(_)) => store.apply(again);
-        StoreError::Unavailable(_) => store.session(hash, NOW);
+        StoreError::Unavailable(_) => store.session(SessionKey::Cookie(hash), NOW);
         StoreError::Unavailable(_) => store.touch_session(session, NOW);
         StoreError::Unavailable(_) => store.end_session(hash);
         StoreError::Unavailable(_) => store.user(id);
@@ -1121,7 +1177,7 @@ pub async fn a_closed_store_is_unavailable(store: Arc<dyn Store>) {
         UnlinkError::Store(StoreError::Unavailable(_)) => store.unlink(account, issuer(), ann(), NOW);
         RegisterError::Store(StoreError::Unavailable(_)) => store.register(password_user("b@x.example"), NOW);
         StoreError::Unavailable(_) => store.signing_keys();
-        StoreError::Unavailable(_) => store.add_signing_key(key("1", 0), NOW, false);
+        StoreError::Unavailable(_) => store.add_signing_key(key("1", 0), NOW, AddKey::Always);
         StoreError::Unavailable(_) => store.check_secret([1; 32], None);
         StoreError::Unavailable(_) => store.prune(NOW);
     }
@@ -1223,6 +1279,7 @@ fn sign_in(act: Act, identity: IdentityRecord) -> SignIn {
             idle_seconds: 7 * DAY,
         },
         replaces: None,
+        hand_over: None,
         claim: StateHash::from_bytes(bytes()),
         now: NOW,
     }
@@ -1252,7 +1309,11 @@ async fn known(store: &Arc<dyn Store>, subject: &str) -> Known {
 }
 
 async fn lives(store: &Arc<dyn Store>, hash: SessionHash) -> bool {
-    store.session(hash, NOW).await.unwrap().is_some()
+    store
+        .session(SessionKey::Cookie(hash), NOW)
+        .await
+        .unwrap()
+        .is_some()
 }
 
 async fn found(store: &Arc<dyn Store>, text: &str) -> UserPage {

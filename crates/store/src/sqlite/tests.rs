@@ -10,8 +10,8 @@ use std::sync::mpsc::{Sender, channel};
 use rusqlite::Connection;
 use tempfile::TempDir;
 use vestibule_accounts::{
-    Act, ApplyError, Claim, IdentityRecord, NewSession, NewUser, SessionHash, SessionId, SignIn,
-    StateHash, Store, StoreError, Timestamp, UserId,
+    Act, ApplyError, Claim, IdentityRecord, NewSession, NewUser, SessionHash, SessionId,
+    SessionKey, SignIn, StateHash, Store, StoreError, Timestamp, UserId,
 };
 
 use super::{OpenMode, SqliteStore};
@@ -143,6 +143,7 @@ fn sign_in(number: u8) -> SignIn {
             idle_seconds: 3_600,
         },
         replaces: None,
+        hand_over: None,
         claim: StateHash::from_bytes([number; 32]),
         now: NOW,
     }
@@ -223,7 +224,9 @@ async fn what_was_acknowledged_is_there_after_reopening() {
     let store = file.serve();
     let user = store.apply(sign_in(1)).await.unwrap().user;
     store.check_secret([7; 32], None).await.unwrap();
-    let session = store.session(SessionHash::from_bytes([1; 32]), NOW).await;
+    let session = store
+        .session(SessionKey::Cookie(SessionHash::from_bytes([1; 32])), NOW)
+        .await;
     let session = session.unwrap().unwrap();
     store.close().await;
     drop(store);
@@ -231,7 +234,9 @@ async fn what_was_acknowledged_is_there_after_reopening() {
     let store = file.serve();
     assert_eq!(store.user(user.id).await.unwrap(), Some(user.clone()));
     assert_eq!(store.identities(user.id).await.unwrap().len(), 1);
-    let again = store.session(SessionHash::from_bytes([1; 32]), NOW).await;
+    let again = store
+        .session(SessionKey::Cookie(SessionHash::from_bytes([1; 32])), NOW)
+        .await;
     assert_eq!(again.unwrap(), Some(session));
     assert_eq!(
         store.check_secret([8; 32], None).await.unwrap(),
@@ -279,6 +284,8 @@ async fn pruning_removes_five_hundred_rows_at_a_time() {
         left,
         [
             (1_201, 601), // the keys
+            (1_201, 601), // the codes
+            (1_201, 601), // the grants
             (701, 601),
             (201, 601),
             (1, 601),
@@ -299,7 +306,9 @@ async fn a_row_that_we_never_write_is_corrupt() {
 
     let read = store.user(user.id).await;
     assert!(matches!(read, Err(StoreError::Corrupt(_))), "{read:?}");
-    let session = store.session(SessionHash::from_bytes([1; 32]), NOW).await;
+    let session = store
+        .session(SessionKey::Cookie(SessionHash::from_bytes([1; 32])), NOW)
+        .await;
     assert!(
         matches!(session, Err(StoreError::Corrupt(_))),
         "{session:?}"

@@ -306,7 +306,7 @@ pub(super) async fn end_session(
 }
 
 /// Whose request it is, for limits: the peer, or what a trusted proxy says (S78, S79).
-pub(super) struct Client(IpAddr);
+pub(super) struct Client(pub(super) IpAddr);
 
 impl FromRequestParts<Vestibule> for Client {
     type Rejection = Infallible;
