@@ -24,6 +24,7 @@ pub mod config;
 mod error;
 mod events;
 mod flow;
+mod frontend;
 mod http;
 mod keys;
 mod rate;
@@ -52,6 +53,7 @@ use vestibule_oidc::Provider;
 
 use crate::clock::Clock;
 pub use crate::error::{Code, Failure, Fault};
+pub use crate::frontend::{Frontend, HandOff, RedirectUri, RedirectUriError, TokenFormat};
 pub use crate::http::{Received, Transport, TransportError};
 pub use crate::start::{Builder, StartError};
 pub use crate::web::{CurrentUser, OptionalUser, Rejection, Superuser, VerifiedUser};
