@@ -81,6 +81,20 @@ pub enum TokenFormat {
     FastapiUsers(Arc<LegacyHs256Key>),
 }
 
+impl TokenFormat {
+    /// The words of the configuration, in the order of the variants.
+    pub(crate) const WORDS: [&'static str; 2] = ["at+jwt", "fastapi-users"];
+
+    /// The word of the configuration.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::AtJwt => Self::WORDS[0],
+            Self::FastapiUsers(_) => Self::WORDS[1],
+        }
+    }
+}
+
 /// A registered redirect URI.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RedirectUri {
@@ -198,8 +212,56 @@ impl Frontend {
         })
     }
 
+    /// What it calls itself (RFC 6749 section 2.2).
+    #[must_use]
+    pub fn client_id(&self) -> &str {
+        &self.client_id
+    }
+
+    /// Its name for people.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it has no secret (RFC 6749 section 2.1).
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        self.client_secret.is_none()
+    }
+
+    /// How it receives a sign-in.
+    #[must_use]
+    pub fn hand_off(&self) -> HandOff {
+        self.hand_off
+    }
+
+    /// Where it may be answered, as it was registered.
+    pub fn redirect_uris(&self) -> impl Iterator<Item = &str> {
+        self.redirect_uris.iter().map(RedirectUri::as_str)
+    }
+
+    /// Whether it receives a sign-in that names no front end and no target.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.is_default
+    }
+
+    /// How long its access tokens live, in seconds.
+    #[must_use]
+    pub fn token_lifetime(&self) -> i64 {
+        self.token_lifetime
+    }
+
+    /// The form of its access tokens, by the word of the configuration.
+    #[must_use]
+    pub fn token_format_word(&self) -> &'static str {
+        self.token_format.word()
+    }
+
     /// The audience that its own access tokens carry beside ours.
-    pub(crate) fn audience(&self) -> &str {
+    #[must_use]
+    pub fn audience(&self) -> &str {
         self.audience.as_deref().unwrap_or(&self.client_id)
     }
 }
@@ -275,7 +337,11 @@ mod tests {
     #[test]
     fn near_matches_of_a_registered_redirect_uri_are_refused() {
         let frontend = frontend(&["https://app.example/cb?x=1"], Some("s"));
-        assert!(frontend.redirect_uri("https://app.example/cb?x=1").is_some());
+        assert!(
+            frontend
+                .redirect_uri("https://app.example/cb?x=1")
+                .is_some()
+        );
         for near in [
             "https://app.example/cb",
             "https://app.example/cb?x=1&y=2",
@@ -322,7 +388,11 @@ mod tests {
             assert!(native.redirect_uri(no).is_none(), "{no}");
         }
         let with_secret = frontend(&["http://127.0.0.1/cb"], Some("s"));
-        assert!(with_secret.redirect_uri("http://127.0.0.1:51004/cb").is_none());
+        assert!(
+            with_secret
+                .redirect_uri("http://127.0.0.1:51004/cb")
+                .is_none()
+        );
         let by_name = frontend(&["http://localhost/cb"], None);
         assert!(by_name.redirect_uri("http://localhost:51004/cb").is_none());
         let mut token = frontend(&["http://127.0.0.1/cb"], None);

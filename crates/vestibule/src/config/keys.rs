@@ -75,12 +75,14 @@ pub(super) const PROVIDER_KEYS: &[Key] = &[
 pub(super) const FRONTEND_KEYS: &[&str] = &[
     "client_id",
     "client_secret",
+    "client_secret_file",
     "redirect_uris",
     "handoff",
     "default",
     "token_lifetime",
     "token_format",
     "token_secret",
+    "token_secret_file",
     "audience",
     "name",
 ];

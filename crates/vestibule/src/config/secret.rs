@@ -28,6 +28,22 @@ const SAMPLES: &[&str] = &[
     "your",
 ];
 
+/// What is said of a sample.
+pub(super) const SAMPLE: &str = "it is a sample, or the same few characters again and again";
+
+/// Whether a secret stands in some documentation, or is hardly one.
+pub(super) fn is_sample(text: &str) -> bool {
+    let mut seen = [false; 256];
+    text.trim()
+        .bytes()
+        .for_each(|byte| seen[usize::from(byte)] = true);
+    let lower = text.trim().to_ascii_lowercase();
+    let begins_as_one = SAMPLES
+        .iter()
+        .any(|sample| lower.trim_start_matches(['<', '"']).starts_with(sample));
+    begins_as_one || seen.iter().filter(|seen| **seen).count() < 8
+}
+
 /// The secret, as a type that does not print.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<Vec<u8>>);
@@ -50,16 +66,8 @@ impl Secret {
                 bytes.len()
             ));
         }
-        let mut seen = [false; 256];
-        bytes
-            .iter()
-            .for_each(|byte| seen[usize::from(*byte)] = true);
-        let lower = text.to_ascii_lowercase();
-        let is_sample = SAMPLES
-            .iter()
-            .any(|sample| lower.trim_start_matches(['<', '"']).starts_with(sample));
-        if is_sample || seen.iter().filter(|seen| **seen).count() < 8 {
-            return Err("it is a sample, or the same few characters again and again".into());
+        if is_sample(text) {
+            return Err(SAMPLE.into());
         }
         Ok(Self(Zeroizing::new(bytes.to_vec())))
     }
