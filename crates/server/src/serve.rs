@@ -23,8 +23,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_CONNECTIONS: usize = 10_000;
 /// How long requests may take to end at shutdown: longer than a callback may last.
 const DRAIN: Duration = Duration::from_secs(15);
-/// How often rows that are over are removed.
-const PRUNE_EVERY: Duration = Duration::from_secs(60);
+/// How often rows that are over are removed, and the age of the signing key is looked at.
+const TIDY_EVERY: Duration = Duration::from_secs(60);
 
 /// All routes of the server.
 pub(crate) fn router(vestibule: &Vestibule) -> Router {
@@ -69,7 +69,7 @@ async fn ready(State(vestibule): State<Vestibule>) -> (StatusCode, &'static str)
 
 /// Serves until a signal, then lets requests end.
 pub(crate) async fn until_signal(listener: TcpListener, routes: Router, vestibule: Vestibule) {
-    let pruning = tokio::spawn(prune(vestibule.clone()));
+    let pruning = tokio::spawn(keep_tidy(vestibule.clone()));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -136,12 +136,16 @@ pub(crate) async fn until_signal(listener: TcpListener, routes: Router, vestibul
     tracing::info!(event = "server.stopped");
 }
 
-async fn prune(vestibule: Vestibule) {
-    let mut every = tokio::time::interval(PRUNE_EVERY);
+/// Removes what is over, and renews what is old.
+async fn keep_tidy(vestibule: Vestibule) {
+    let mut every = tokio::time::interval(TIDY_EVERY);
     loop {
         every.tick().await;
         if let Err(error) = vestibule.prune().await {
             tracing::warn!(event = "prune.failed", detail = %error);
+        }
+        if let Err(error) = vestibule.rotate_old_signing_key().await {
+            tracing::warn!(event = "key.not_rotated", detail = %error);
         }
     }
 }

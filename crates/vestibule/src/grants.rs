@@ -271,7 +271,10 @@ impl Vestibule {
             return Err(Refusal::new(
                 OAuthError::InvalidGrant,
                 "refresh_other_client",
-                format!("{} presents a refresh token of another client", frontend.client_id),
+                format!(
+                    "{} presents a refresh token of another client",
+                    frontend.client_id
+                ),
             ));
         }
         let rotated = self

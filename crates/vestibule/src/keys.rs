@@ -70,9 +70,7 @@ impl Keyring {
     /// The claims of a token that one of our keys signed. Only tokens that name their key are ours.
     pub(crate) fn verify(&self, token: &CompactJws) -> Option<Object> {
         token.header().kid.as_ref()?;
-        self.verifiers
-            .verify(token, &[Algorithm::Es256])
-            .ok()
+        self.verifiers.verify(token, &[Algorithm::Es256]).ok()
     }
 
     /// The public halves, as they are published (RFC 7517 section 5).
@@ -122,8 +120,12 @@ impl Vestibule {
             }
             _ => Arc::new(self.open_keys(stored, now)?),
         };
-        *self.inner.keys.0.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some((before, keyring.clone()));
+        *self
+            .inner
+            .keys
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some((before, keyring.clone()));
         Ok(keyring)
     }
 
@@ -137,7 +139,12 @@ impl Vestibule {
     }
 
     fn forget_keys(&self) {
-        *self.inner.keys.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self
+            .inner
+            .keys
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn open_keys(&self, stored: Vec<StoredKey>, now: Timestamp) -> Result<Keyring, Failure> {
@@ -160,8 +167,8 @@ impl Vestibule {
                     .ok_or_else(|| unusable(&key.kid))?;
                 let algorithm =
                     Algorithm::from_name(&key.algorithm).ok_or_else(|| unusable(&key.kid))?;
-                let signer = SigningKey::from_pkcs8(algorithm, &pkcs8)
-                    .map_err(|_| unusable(&key.kid))?;
+                let signer =
+                    SigningKey::from_pkcs8(algorithm, &pkcs8).map_err(|_| unusable(&key.kid))?;
                 Some(signer)
             }
         };
@@ -170,9 +177,14 @@ impl Vestibule {
             signer,
             verifiers: JwkSet::default(),
         };
-        keyring.verifiers = JwkSet::parse(keyring.jwks().to_string().as_bytes()).map_err(|error| {
-            Failure::new(Code::InternalError, "signing_keys_unreadable", error.to_string())
-        })?;
+        keyring.verifiers =
+            JwkSet::parse(keyring.jwks().to_string().as_bytes()).map_err(|error| {
+                Failure::new(
+                    Code::InternalError,
+                    "signing_keys_unreadable",
+                    error.to_string(),
+                )
+            })?;
         Ok(keyring)
     }
 
@@ -188,7 +200,10 @@ impl Vestibule {
     }
 
     /// Gives a key that is 90 days old its successor. Of several processes one makes it.
-    pub(crate) async fn rotate_old_signing_key(&self) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    /// `service_unavailable` while the database cannot be used.
+    pub async fn rotate_old_signing_key(&self) -> Result<(), Failure> {
         let now = self.now();
         let keys = self.signing_keys().await?;
         let Some(newest) = keys.iter().max_by_key(|key| key.created_at) else {

@@ -165,7 +165,10 @@ impl Vestibule {
                 claims[name] = value;
             }
         };
-        add("email", user.email.as_ref().map(|email| json!(email.as_str())));
+        add(
+            "email",
+            user.email.as_ref().map(|email| json!(email.as_str())),
+        );
         add("name", user.name.as_ref().map(|name| json!(name)));
         add("gid", grant.map(|grant| json!(grant.to_string())));
         let token = self.keyring().await?.sign(AT_JWT, &claims)?;
@@ -189,13 +192,16 @@ impl Vestibule {
         let Some(read) = self.read_access_token(token, &keys, now) else {
             return Ok(None);
         };
-        self.inner
-            .verified_tokens
-            .remember(hash, read.clone(), now);
+        self.inner.verified_tokens.remember(hash, read.clone(), now);
         Ok(Some(read))
     }
 
-    fn read_access_token(&self, token: &str, keys: &Keyring, now: Timestamp) -> Option<AccessToken> {
+    fn read_access_token(
+        &self,
+        token: &str,
+        keys: &Keyring,
+        now: Timestamp,
+    ) -> Option<AccessToken> {
         let jws = CompactJws::parse(token.as_bytes()).ok()?;
         let header = jws.header();
         // RFC 8725 section 3.11: an ID token, or a token of another purpose, is no access token.
@@ -254,7 +260,12 @@ pub(crate) struct RefreshToken {
 
 impl RefreshToken {
     /// The refresh token of a grant with this count.
-    pub(crate) fn text(grant: GrantId, key: &vestibule_accounts::GrantKey, count: u32, sealer: &Sealer) -> Zeroizing<String> {
+    pub(crate) fn text(
+        grant: GrantId,
+        key: &vestibule_accounts::GrantKey,
+        count: u32,
+        sealer: &Sealer,
+    ) -> Zeroizing<String> {
         let proof = sealer.refresh_proof(&proved(grant, key, count));
         let mut bytes = Zeroizing::new(Vec::with_capacity(REFRESH_BYTES));
         bytes.extend_from_slice(grant.as_bytes());
@@ -285,11 +296,7 @@ impl RefreshToken {
     }
 }
 
-fn proved(
-    grant: GrantId,
-    key: &vestibule_accounts::GrantKey,
-    count: u32,
-) -> Zeroizing<Vec<u8>> {
+fn proved(grant: GrantId, key: &vestibule_accounts::GrantKey, count: u32) -> Zeroizing<Vec<u8>> {
     let mut message = Zeroizing::new(Vec::with_capacity(52));
     message.extend_from_slice(grant.as_bytes());
     message.extend_from_slice(key.expose());

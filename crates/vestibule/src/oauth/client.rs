@@ -42,9 +42,15 @@ pub(crate) fn authenticate(
                 ));
             }
             let presented = basic(header).ok_or_else(|| {
-                refused("client_header", "the Authorization header is not Basic with base64 of client_id:client_secret")
+                refused(
+                    "client_header",
+                    "the Authorization header is not Basic with base64 of client_id:client_secret",
+                )
             })?;
-            if form.text("client_id").is_some_and(|id| id != presented.client_id) {
+            if form
+                .text("client_id")
+                .is_some_and(|id| id != presented.client_id)
+            {
                 return Err(Refusal::new(
                     OAuthError::InvalidRequest,
                     "two_client_ids",
@@ -56,7 +62,12 @@ pub(crate) fn authenticate(
         None => Presented {
             client_id: form
                 .text("client_id")
-                .ok_or_else(|| refused("client_missing", "the request names no client: send client_id, or HTTP Basic"))?
+                .ok_or_else(|| {
+                    refused(
+                        "client_missing",
+                        "the request names no client: send client_id, or HTTP Basic",
+                    )
+                })?
                 .to_owned(),
             secrets: form
                 .text("client_secret")
@@ -72,7 +83,9 @@ pub(crate) fn authenticate(
             let id: String = presented.client_id.chars().take(200).collect();
             refused(
                 "client_unknown",
-                format!("client_id {id:?} is none of [[frontends]]; `vestibule client list` shows them"),
+                format!(
+                    "client_id {id:?} is none of [[frontends]]; `vestibule client list` shows them"
+                ),
             )
         })?;
     match &frontend.client_secret {
@@ -80,13 +93,19 @@ pub(crate) fn authenticate(
         Some(_) if presented.secrets.is_empty() => {
             return Err(refused(
                 "client_secret_missing",
-                format!("{} has a client_secret and did not send it", frontend.client_id),
+                format!(
+                    "{} has a client_secret and did not send it",
+                    frontend.client_id
+                ),
             ));
         }
         Some(_) => {
             return Err(refused(
                 "client_secret_wrong",
-                format!("the client_secret of {} is not the one in [[frontends]]", frontend.client_id),
+                format!(
+                    "the client_secret of {} is not the one in [[frontends]]",
+                    frontend.client_id
+                ),
             ));
         }
         None if presented.secrets.iter().all(|secret| secret.is_text("")) => {}
@@ -180,7 +199,10 @@ mod tests {
         for (authorization, form) in [
             (Some(header(&format!("web:{encoded}"))), String::new()),
             (Some(header(&format!("web:{SECRET}"))), String::new()),
-            (Some(header(&format!("web:{SECRET}"))), "client_id=web".into()),
+            (
+                Some(header(&format!("web:{SECRET}"))),
+                "client_id=web".into(),
+            ),
             (None, format!("client_id=web&client_secret={encoded}")),
         ] {
             assert_eq!(
@@ -190,7 +212,10 @@ mod tests {
             );
         }
         assert_eq!(outcome(None, "client_id=spa"), Ok("spa".into()));
-        assert_eq!(outcome(None, "client_id=spa&client_secret="), Ok("spa".into()));
+        assert_eq!(
+            outcome(None, "client_id=spa&client_secret="),
+            Ok("spa".into())
+        );
         assert_eq!(outcome(Some(&header("spa:")), ""), Ok("spa".into()));
     }
 
@@ -215,7 +240,10 @@ mod tests {
                 "{authorization:?} {form}"
             );
         }
-        assert_eq!(outcome(Some(&header("web:wrong")), ""), Err(OAuthError::InvalidClient));
+        assert_eq!(
+            outcome(Some(&header("web:wrong")), ""),
+            Err(OAuthError::InvalidClient)
+        );
     }
 
     // RFC 6749 section 2.3

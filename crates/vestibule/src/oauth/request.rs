@@ -192,7 +192,10 @@ impl AuthorizationRequest {
                         "only response_mode=query is supported",
                     ));
                 }
-                Some(s256(code_challenge, code_challenge_method).map_err(|text| invalid("pkce", text))?)
+                Some(
+                    s256(code_challenge, code_challenge_method)
+                        .map_err(|text| invalid("pkce", text))?,
+                )
             }
             // These get no code: there is nothing that a verifier could prove.
             HandOff::TokenQuery | HandOff::TokenFragment | HandOff::Cookie => None,
@@ -264,11 +267,15 @@ fn s256(challenge: Option<String>, method: Option<String>) -> Result<String, &'s
         );
     };
     if method.as_deref() != Some("S256") {
-        return Err("code_challenge_method is S256; plain, which is also the default, protects nothing");
+        return Err(
+            "code_challenge_method is S256; plain, which is also the default, protects nothing",
+        );
     }
     let is_base64url = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
     if challenge.len() != CHALLENGE || !challenge.bytes().all(is_base64url) {
-        return Err("code_challenge is not the base64url of a SHA-256: 43 characters without padding");
+        return Err(
+            "code_challenge is not the base64url of a SHA-256: 43 characters without padding",
+        );
     }
     Ok(challenge)
 }

@@ -188,21 +188,36 @@ mod tests {
             "grant_type=authorization_code&code={code}&redirect_uri=x&code_verifier={verifier}"
         );
         assert_eq!(outcome(&good), Ok("code"));
-        assert_eq!(outcome("grant_type=refresh_token&refresh_token=x"), Ok("refresh"));
+        assert_eq!(
+            outcome("grant_type=refresh_token&refresh_token=x"),
+            Ok("refresh")
+        );
         for (form, error) in [
             (String::new(), InvalidRequest),
-            ("grant_type=password&username=a&password=b".into(), UnsupportedGrantType),
+            (
+                "grant_type=password&username=a&password=b".into(),
+                UnsupportedGrantType,
+            ),
             ("grant_type=client_credentials".into(), UnsupportedGrantType),
             ("grant_type=refresh_token".into(), InvalidRequest),
-            ("grant_type=refresh_token&refresh_token=".into(), InvalidRequest),
+            (
+                "grant_type=refresh_token&refresh_token=".into(),
+                InvalidRequest,
+            ),
             (format!("{good}&code=x"), InvalidRequest),
             (format!("{good}&grant_type=refresh_token"), InvalidRequest),
             (format!("{good}&foo=1&foo=2"), InvalidRequest),
             (good.replace("code_verifier", "verifier"), InvalidRequest),
             (good.replace(&verifier, &verifier[1..]), InvalidRequest),
             (good.replace(&verifier, &"v".repeat(129)), InvalidRequest),
-            (good.replace(&verifier, &format!("{}%20", &verifier[..42])), InvalidRequest),
-            (good.replace("redirect_uri=x", "redirect_uri="), InvalidRequest),
+            (
+                good.replace(&verifier, &format!("{}%20", &verifier[..42])),
+                InvalidRequest,
+            ),
+            (
+                good.replace("redirect_uri=x", "redirect_uri="),
+                InvalidRequest,
+            ),
             (good.replace(&code, "short"), InvalidGrant),
         ] {
             assert_eq!(outcome(&form), Err(error), "{form}");

@@ -45,8 +45,9 @@ pub(super) async fn begin(
     let mut reply_to = None;
     let outcome = async {
         vestibule.inner.rate.check(Route::LoginStart, client)?;
+        let request = front_end_request(&vestibule, &query, &mut reply_to)?;
         let mut start = parse_start(&vestibule, &query)?;
-        if let Some(request) = front_end_request(&vestibule, &query, &mut reply_to)? {
+        if let Some(request) = request {
             start.return_to = Some(return_to_of(&vestibule, &request)?);
         }
         vestibule.begin_login(&provider, start).await

@@ -14,7 +14,7 @@ mod texts;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
-use axum::routing::{MethodFilter, get, on, post};
+use axum::routing::{MethodFilter, MethodRouter, get, on, post};
 use http::{HeaderValue, Method, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -36,11 +36,8 @@ impl Vestibule {
     where
         S: Clone + Send + Sync + 'static,
     {
-        let routes = Router::new()
-            .route(
-                "/auth/providers",
-                get(login::providers).layer(self.cors([Method::GET])),
-            )
+        let for_browsers = Router::new()
+            .merge(self.readable_elsewhere("/auth/providers", get(login::providers), Method::GET))
             .route("/auth/logout", post(login::logout))
             .route("/auth/session/token", post(oauth::session_token))
             .route("/auth/{provider}/login", get(login::begin))
@@ -56,24 +53,23 @@ impl Vestibule {
             .layer(middleware::from_fn_with_state(self.clone(), csrf::guard));
         // These read no cookie, so that no site can make a browser misuse one.
         let for_programs = Router::new()
-            .route(
-                "/oauth/token",
-                post(oauth::token).layer(self.cors([Method::POST])),
-            )
-            .route(
-                "/oauth/revoke",
-                post(oauth::revoke).layer(self.cors([Method::POST])),
-            )
+            .merge(self.readable_elsewhere("/oauth/token", post(oauth::token), Method::POST))
+            .merge(self.readable_elsewhere("/oauth/revoke", post(oauth::revoke), Method::POST))
             .route("/oauth/introspect", post(oauth::introspect))
             .route("/.well-known/jwks.json", get(oauth::jwks))
             .route(METADATA, get(oauth::metadata))
             // Where RFC 8414 section 3 puts it for a `public_url` with a path.
             .route(&format!("{METADATA}/{{*path}}"), get(oauth::metadata_below));
-        self.with_layers(routes.merge(for_programs))
+        self.with_layers(for_browsers.merge(for_programs))
     }
 
-    /// Lets pages of front ends read what a route answers, without cookies.
-    fn cors<const N: usize>(&self, methods: [Method; N]) -> CorsLayer {
+    /// A route that pages of front ends may read, without cookies: on the origins of registered redirect URIs alone.
+    fn readable_elsewhere(
+        &self,
+        path: &str,
+        handlers: MethodRouter<Vestibule>,
+        method: Method,
+    ) -> Router<Vestibule> {
         let mut origins: Vec<HeaderValue> = self
             .inner
             .frontends
@@ -83,11 +79,16 @@ impl Vestibule {
             .collect();
         origins.sort();
         origins.dedup();
-        CorsLayer::new()
+        let cors = CorsLayer::new()
             .allow_origin(AllowOrigin::list(origins))
-            .allow_methods(methods)
+            .allow_methods([method])
             .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
-            .max_age(std::time::Duration::from_secs(600))
+            .max_age(std::time::Duration::from_secs(600));
+        Router::new()
+            .route(path, handlers)
+            // Before the layer, which answers preflights in place of it.
+            .method_not_allowed_fallback(answer::method_not_allowed)
+            .layer(cors)
     }
 
     /// The pages: `/login`, `/logout`, `/account`, `/error`.
@@ -113,7 +114,7 @@ impl Vestibule {
         S: Clone + Send + Sync + 'static,
     {
         let routes = Router::new()
-            .route("/users/me", get(me::me).layer(self.cors([Method::GET])))
+            .merge(self.readable_elsewhere("/users/me", get(me::me), Method::GET))
             .layer(middleware::from_fn_with_state(self.clone(), csrf::guard));
         self.with_layers(routes)
     }

@@ -16,10 +16,10 @@ use crate::error::{Code, Failure};
 use crate::events;
 use crate::frontend::HandOff;
 use crate::grants::TokenResponse;
+use crate::oauth::client;
 use crate::oauth::reply::OAuthError;
 use crate::oauth::request::{self, AuthorizationRequest, Refused};
 use crate::oauth::token::{Form, Refusal, TokenRequest, token_parameter};
-use crate::oauth::client;
 use crate::rate::Route;
 use crate::tokens::{NewAccessToken, SCOPE};
 
@@ -89,7 +89,12 @@ async fn begin(
         Ok(request) => request,
         Err(Refused::Here(failure)) => return Err(here(failure)),
         Err(Refused::There(to, error, failure)) => {
-            return Err(Box::new(login::refuse(vestibule, &to, Some(error), failure)));
+            return Err(Box::new(login::refuse(
+                vestibule,
+                &to,
+                Some(error),
+                failure,
+            )));
         }
     };
     let signed_in = match vestibule.inner.cookies.session(headers) {
@@ -251,7 +256,9 @@ pub(super) async fn introspect(
             refusal.failure.code = Code::Unauthorized;
             return Err(refusal);
         }
-        vestibule.introspect(&frontend, token_parameter(&form)?).await
+        vestibule
+            .introspect(&frontend, token_parameter(&form)?)
+            .await
     };
     match outcome.await {
         Ok(body) => no_cache(Json(body).into_response()),
@@ -269,10 +276,10 @@ fn client_form(
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .is_some_and(|value| {
-            value
-                .split(';')
-                .next()
-                .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"))
+            value.split(';').next().is_some_and(|kind| {
+                kind.trim()
+                    .eq_ignore_ascii_case("application/x-www-form-urlencoded")
+            })
         });
     if !is_form {
         return Err(Refusal::new(
@@ -351,16 +358,13 @@ pub(super) async fn session_token(
             Some(token) => vestibule.signed_in(&token).await?,
             None => None,
         };
-        let signed_in = signed_in.ok_or_else(|| {
-            Failure::new(Code::Unauthorized, "no_session", "nobody is signed in")
-        })?;
+        let signed_in = signed_in
+            .ok_or_else(|| Failure::new(Code::Unauthorized, "no_session", "nobody is signed in"))?;
         vestibule.own_access_token(&signed_in).await
     };
     match outcome.await {
         Ok(made) => no_cache(Json(bearer_body(&made)).into_response()),
-        Err(failure) => {
-            Answer::failed(&vestibule, failure, answer::Form::Problem).into_response()
-        }
+        Err(failure) => Answer::failed(&vestibule, failure, answer::Form::Problem).into_response(),
     }
 }
 
@@ -413,9 +417,7 @@ pub(super) async fn metadata_below(
 pub(super) async fn jwks(State(vestibule): State<Vestibule>) -> Response {
     match vestibule.keyring().await {
         Ok(keyring) => published(keyring.jwks()),
-        Err(failure) => {
-            Answer::failed(&vestibule, failure, answer::Form::Problem).into_response()
-        }
+        Err(failure) => Answer::failed(&vestibule, failure, answer::Form::Problem).into_response(),
     }
 }
 

@@ -323,9 +323,7 @@ pub(super) fn oauth_error(error: OAuthError) -> &'static str {
         OAuthError::ServerError => "Something went wrong on our side.",
         OAuthError::TemporarilyUnavailable => "Please try again in a few seconds.",
         OAuthError::UnauthorizedClient => "This client does not get its tokens here.",
-        OAuthError::UnsupportedGrantType => {
-            "grant_type is authorization_code or refresh_token."
-        }
+        OAuthError::UnsupportedGrantType => "grant_type is authorization_code or refresh_token.",
         OAuthError::UnsupportedResponseType => "response_type is code.",
         OAuthError::UnsupportedTokenType => "A token of this kind ends at its exp alone.",
     }
