@@ -21,12 +21,22 @@ fn the_version_and_the_help_are_there() {
     let home = Home::empty();
     assert!(home.run(&["version"]).out.starts_with("vestibule "));
     let help = home.run(&["--help"]);
-    for verb in ["dev", "serve", "config", "user", "keys", "version"] {
+    for verb in [
+        "dev", "serve", "config", "user", "client", "keys", "version",
+    ] {
         assert!(
             help.out.contains(&format!("  {verb}")),
             "{verb}: {}",
             help.out
         );
+    }
+    for (verb, words) in [
+        (["client", "list"], "redirect URIs"),
+        (["config", "check"], "each front end"),
+        (["keys", "revoke"], "nobody is signed out"),
+    ] {
+        let help = home.run(&[verb[0], verb[1], "--help"]);
+        assert!(help.ok && help.out.contains(words), "{}", help.out);
     }
 }
 
@@ -68,6 +78,13 @@ fn what_serve_cannot_run_with_is_refused_with_the_key_what_was_found_and_the_lin
             "a wrong type",
             format!("require_email = \"perhaps\"\n{good}"),
             &["require_email", "perhaps"],
+        ),
+        (
+            "a front end over http",
+            format!(
+                "{good}\n[[frontends]]\nclient_id = \"web\"\nredirect_uris = [\"http://app.example.com/\"]\n"
+            ),
+            &["frontends.web.redirect_uris", "https://app.example.com/"],
         ),
         ("no TOML", format!("{good}\n[["), &["vestibule.toml"]),
     ];
@@ -257,6 +274,193 @@ async fn keys_are_listed_and_rotated_and_no_private_half_is_shown() {
         !json.out.contains("\"d\"") && !json.out.contains("sealed"),
         "{}",
         json.out
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_key_is_gone_another_signs_and_nobody_is_signed_out() {
+    let idp = provider().await;
+    let home = Home::at(&idp);
+    let server = home.serve();
+    let session = sign_in(&client(), server.address(), ALICE).await.unwrap();
+    let keys = || -> serde_json::Value {
+        let listed = home.run(&["--json", "keys", "list"]);
+        serde_json::from_str(&listed.out).unwrap()
+    };
+    let first = keys()[0]["kid"].as_str().unwrap().to_owned();
+    assert_eq!(keys()[0]["state"], "signs");
+
+    // A kid may begin with a hyphen.
+    for unknown in ["no-such-key", "-no-such-key"] {
+        let refused = home.run(&["keys", "revoke", unknown]);
+        assert!(!refused.ok);
+        assert!(
+            refused.err.contains(unknown) && refused.err.contains("vestibule keys list"),
+            "{}",
+            refused.err
+        );
+    }
+    assert_eq!(keys()[0]["kid"], first.as_str(), "nothing was written");
+
+    let revoked = home.run(&["--json", "keys", "revoke", &first]);
+    assert!(revoked.ok, "{}", revoked.err);
+    let revoked: serde_json::Value = serde_json::from_str(&revoked.out).unwrap();
+    assert_eq!(revoked["revoked"], first.as_str());
+    let second = keys();
+    assert_eq!(second.as_array().unwrap().len(), 1);
+    assert_ne!(second[0]["kid"], first.as_str());
+    assert_eq!(second[0]["state"], "signs");
+    assert_eq!(who(&client(), server.address(), &session).await, ALICE);
+
+    // For people: what each key does, and times that they can read.
+    assert!(home.run(&["keys", "rotate"]).ok);
+    let listed = home.run(&["keys", "list"]).out;
+    let lines: Vec<&str> = listed.lines().collect();
+    assert!(lines[0].contains("  signs, published until 20"), "{listed}");
+    assert!(lines[1].contains("  signs from 20"), "{listed}");
+    assert!(
+        lines.iter().all(|line| line.contains("  made 20")),
+        "{listed}"
+    );
+    let told = home.run(&["keys", "revoke", second[0]["kid"].as_str().unwrap()]);
+    assert!(
+        told.ok && told.out.is_empty() && told.err.contains("nobody is signed out"),
+        "{}",
+        told.err
+    );
+}
+
+/// Three front ends below a configuration, and two secrets that nothing may print.
+fn with_front_ends() -> String {
+    let configuration = configuration("http://127.0.0.1:9");
+    format!(
+        r#"{configuration}
+[[frontends]]
+client_id = "streamlit"
+client_secret = "canary0f2d6a9c4b8e7135"
+redirect_uris = ["http://localhost:8501/"]
+default = true
+[[frontends]]
+client_id = "article"
+redirect_uris = ["http://localhost:8502/"]
+handoff = "token-query"
+token_lifetime = "10m"
+token_format = "fastapi-users"
+token_secret = "canary0f2d6a9c4b8e71350f2d6a9c4b8e7135"
+[[frontends]]
+client_id = "own-page"
+handoff = "cookie"
+audience = "https://api.example"
+"#
+    )
+}
+
+#[test]
+fn front_ends_are_listed_without_a_database_and_without_their_secrets() {
+    let home = Home::with(&with_front_ends());
+    let listed = home.run(&["client", "list"]);
+    assert!(listed.ok, "{}", listed.err);
+    let rows: Vec<Vec<&str>> = listed
+        .out
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            [
+                "streamlit",
+                "confidential",
+                "code",
+                "at+jwt",
+                "10m",
+                "default",
+                "http://localhost:8501/"
+            ],
+            [
+                "article",
+                "public",
+                "token-query",
+                "fastapi-users",
+                "10m",
+                "-",
+                "http://localhost:8502/"
+            ],
+            ["own-page", "public", "cookie", "at+jwt", "10m", "-", "-"],
+        ]
+    );
+    let json = home.run(&["--json", "client", "list"]);
+    let all: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(
+        all[0],
+        serde_json::json!({
+            "client_id": "streamlit", "name": "Streamlit", "kind": "confidential", "handoff": "code",
+            "token_format": "at+jwt", "token_lifetime": 600, "audience": "streamlit", "default": true,
+            "redirect_uris": ["http://localhost:8501/"],
+        })
+    );
+    assert!(!json.out.contains("canary") && !listed.out.contains("canary"));
+    assert!(!home.database().exists());
+}
+
+#[test]
+fn where_there_is_no_front_end_the_list_says_how_to_add_one_and_that_does() {
+    let home = Home::with(&configuration("http://127.0.0.1:9"));
+    let listed = home.run(&["client", "list"]);
+    assert!(listed.ok && listed.out.is_empty(), "{}", listed.out);
+    let (_, block) = listed.err.split_once("  [[frontends]]").unwrap();
+    let (block, _) = block.split_once("`vestibule config check`").unwrap();
+    let secret = "0f2d6a9c4b8e71350f2d6a9c4b8e7135";
+    let text = format!(
+        "{}\n[[frontends]]{}",
+        configuration("http://127.0.0.1:9"),
+        block.replace("...", secret)
+    );
+    let added = Home::with(&text).run(&["client", "list"]);
+    assert!(
+        added.ok && added.out.starts_with("web  confidential  code"),
+        "{}{}",
+        added.out,
+        added.err
+    );
+    assert_eq!(home.run(&["--json", "client", "list"]).out.trim(), "[]");
+}
+
+// S67
+#[test]
+fn the_check_says_what_each_front_end_may_do_and_warns_of_what_is_dangerous() {
+    let home = Home::with(&with_front_ends());
+    let checked = home.run(&["config", "check"]);
+    assert!(checked.ok, "{}", checked.err);
+    for line in [
+        "streamlit (confidential): receives a code at http://localhost:8501/; default",
+        "article (public): receives a token of 10m in the query at http://localhost:8502/; tokens as fastapi-users makes them",
+        "own-page (public): has the session's cookie on http://localhost:8000; tokens for https://api.example",
+    ] {
+        assert!(
+            checked.out.lines().any(|found| found == line),
+            "{line}: {}",
+            checked.out
+        );
+    }
+    for warning in [
+        "tokens of article go through URLs, where history and logs keep them; handoff = \"code\" does not",
+        "tokens of article live 10m",
+        "our own routes do not take these tokens and they cannot be revoked before they expire",
+    ] {
+        assert!(checked.err.contains(warning), "{warning}: {}", checked.err);
+    }
+    let json = home.run(&["--json", "config", "check"]);
+    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(json["frontends"][1]["handoff"], "token-query");
+    assert_eq!(json["frontends"].as_array().unwrap().len(), 3);
+    assert!(json["warnings"].as_array().unwrap().len() >= 3);
+    let shown = home.run(&["config", "show"]);
+    assert!(
+        shown.out.contains("frontends.article.token_secret = (set)")
+            && !shown.out.contains("canary"),
+        "{}",
+        shown.out
     );
 }
 

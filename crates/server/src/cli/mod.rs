@@ -1,5 +1,6 @@
 //! The command line: one file a verb.
 
+mod client;
 mod config;
 mod dev;
 mod keys;
@@ -195,7 +196,10 @@ enum Verb {
     /// List, show, disable, enable and promote users
     #[command(subcommand)]
     User(user::Verb),
-    /// List and rotate the signing keys
+    /// List the front ends, which may receive a sign-in
+    #[command(subcommand)]
+    Client(client::Verb),
+    /// List, rotate and revoke the signing keys
     #[command(subcommand)]
     Keys(keys::Verb),
     /// Print the version
@@ -211,6 +215,7 @@ pub(crate) fn run() -> Result<(), CliError> {
         Verb::Serve(verb) => block_on(serve::run(&global, verb)),
         Verb::Config(verb) => config::run(&global, &verb),
         Verb::User(verb) => block_on(user::run(&global, verb)),
+        Verb::Client(verb) => client::run(&global, &verb),
         Verb::Keys(verb) => block_on(keys::run(&global, verb)),
         Verb::Version => print(&format!("vestibule {}", env!("CARGO_PKG_VERSION"))),
     }

@@ -81,8 +81,8 @@ fn warn(frontend: &Frontend, warnings: &mut Vec<String>) {
         warnings.push(format!("tokens of {id} go through URLs, where history and logs keep them; handoff = \"code\" does not"));
         if frontend.token_lifetime > IN_URL.0 {
             warnings.push(format!(
-                "tokens of {id} live {} seconds: who finds one in a URL can use it that long; token_lifetime = \"5m\" is safer",
-                frontend.token_lifetime
+                "tokens of {id} live {}: who finds one in a URL can use it that long; token_lifetime = \"5m\" is safer",
+                span(frontend.token_lifetime)
             ));
         }
     }
@@ -282,15 +282,15 @@ impl<'a> Entry<'a> {
         };
         let Some(text) = self.text(read, KEY, EXAMPLE)? else {
             let key = format!("{}.{KEY}", self.label);
-            read.show(&key, format!("\"{default}s\""), &Origin::Default);
+            read.show(&key, format!("{:?}", span(default)), &Origin::Default);
             return Ok(default);
         };
         let problem = match seconds(text) {
             Some(seconds) if (1..=max).contains(&seconds) => return Ok(seconds),
             Some(_) => format!(
-                "with handoff = {:?} it is between 1s and {}m",
+                "with handoff = {:?} it is between 1s and {}",
                 hand_off.word(),
-                max / 60
+                span(max)
             ),
             None => "it is a whole number with s, m, h or d".to_owned(),
         };
@@ -529,6 +529,15 @@ impl<'a> Entry<'a> {
     ) -> Told {
         read.wrong(&format!("{}.{name}", self.label), found, problem, remedy);
         Told
+    }
+}
+
+/// Seconds as the configuration writes them.
+fn span(seconds: i64) -> String {
+    if seconds % 60 == 0 {
+        format!("{}m", seconds / 60)
+    } else {
+        format!("{seconds}s")
     }
 }
 
