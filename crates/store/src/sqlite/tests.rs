@@ -29,13 +29,16 @@ mod conformance {
 
 #[test]
 fn every_behaviour_of_the_suite_is_run() {
-    let suite = include_str!("../conformance.rs");
+    let suite = concat!(
+        include_str!("../conformance.rs"),
+        include_str!("../conformance/grants.rs")
+    );
     let behaviours: Vec<_> = suite
         .lines()
         .filter_map(|line| line.strip_prefix("pub async fn "))
         .map(|line| line.split_once('(').unwrap().0)
         .collect();
-    assert!(behaviours.len() > 40);
+    assert!(behaviours.len() > 70);
     for behaviour in behaviours {
         assert!(
             suite.lines().any(|line| line.trim() == behaviour),
