@@ -4,8 +4,8 @@
 
 use rusqlite::Connection;
 use vestibule_accounts::{
-    Grant, GrantId, HandOver, NewGrant, RedeemError, Redemption, Rotated, Rotation, SessionId,
-    SessionKey, SignedIn, StoreError, Timestamp,
+    Grant, GrantId, HandOver, NewGrant, RedeemError, Redemption, RotateError, Rotated, Rotation,
+    SessionId, SessionKey, SignedIn, StoreError, Timestamp,
 };
 
 use super::verbs::{execute, one};
@@ -127,32 +127,26 @@ pub(super) fn redeem(
     Ok(signed_in)
 }
 
-/// What became of a refresh token. A reuse is no error to the writer: that would bring the grant back.
-pub(super) enum Outcome {
-    Rotated(Rotated),
-    Reused,
-    Ended,
-}
-
-/// Replaces a refresh token by its successor, or ends the grant of one that was used before.
+/// Replaces a refresh token by its successor, or ends the grant of one that was used before. The refusal is what the
+/// job answers and not its error: an error would be undone, and bring the grant back.
 pub(super) fn rotate(
     connection: &Connection,
     rotation: &Rotation,
-) -> Result<Outcome, JobError<StoreError>> {
+) -> Result<Result<Rotated, RotateError>, JobError<StoreError>> {
     let (id, now) = (rotation.grant, rotation.now);
     let Some(grant) = alive(connection, id, now)? else {
-        return Ok(Outcome::Ended);
+        return Ok(Err(RotateError::Ended));
     };
     let Some(mut signed_in) = session(connection, SessionKey::Grant(id), now)? else {
-        return Ok(Outcome::Ended);
+        return Ok(Err(RotateError::Ended));
     };
     if rotation.count > grant.count {
         // No token of ours: none was ever made with this count.
-        return Ok(Outcome::Ended);
+        return Ok(Err(RotateError::Ended));
     }
     let count = if rotation.count == grant.count {
         let Some(next) = grant.count.checked_add(1) else {
-            return Ok(Outcome::Ended);
+            return Ok(Err(RotateError::Ended));
         };
         let params = (id.as_bytes(), next, now.micros());
         execute(connection, sql::ROTATE_GRANT, params)?;
@@ -167,9 +161,9 @@ pub(super) fn rotate(
         grant.count
     } else {
         execute(connection, sql::DELETE_GRANT, [id.as_bytes()])?;
-        return Ok(Outcome::Reused);
+        return Ok(Err(RotateError::Reused));
     };
-    Ok(Outcome::Rotated(Rotated {
+    Ok(Ok(Rotated {
         signed_in,
         count,
         expires_at: grant.expires_at,

@@ -1,6 +1,7 @@
 //! The rules of this store, each made to happen.
 
 mod files;
+mod grants;
 mod jobs;
 
 use std::path::{Path, PathBuf};
@@ -29,13 +30,16 @@ mod conformance {
 
 #[test]
 fn every_behaviour_of_the_suite_is_run() {
-    let suite = include_str!("../conformance.rs");
+    let suite = concat!(
+        include_str!("../conformance.rs"),
+        include_str!("../conformance/grants.rs")
+    );
     let behaviours: Vec<_> = suite
         .lines()
         .filter_map(|line| line.strip_prefix("pub async fn "))
         .map(|line| line.split_once('(').unwrap().0)
         .collect();
-    assert!(behaviours.len() > 40);
+    assert!(behaviours.len() > 70);
     for behaviour in behaviours {
         assert!(
             suite.lines().any(|line| line.trim() == behaviour),
@@ -250,8 +254,8 @@ async fn pruning_removes_five_hundred_rows_at_a_time() {
     let file = File::new();
     let store = file.serve();
     let mut first = sign_in(1);
-    first.now = NOW.plus_seconds(10_000);
-    first.session.expires_at = NOW.plus_seconds(20_000);
+    first.now = NOW.plus_seconds(100_000);
+    first.session.expires_at = NOW.plus_seconds(200_000);
     store.apply(first).await.unwrap();
     let outsider = file.outsider();
     outsider
@@ -259,11 +263,15 @@ async fn pruning_removes_five_hundred_rows_at_a_time() {
             "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 1200)
              INSERT INTO vestibule_sessions SELECT randomblob(32), randomblob(16), (SELECT id FROM vestibule_users), 'idp', 0, 0, i, 1 FROM n;
              WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 600)
-             INSERT INTO vestibule_claims SELECT i, randomblob(32) FROM n;",
+             INSERT INTO vestibule_claims SELECT i, randomblob(32) FROM n;
+             WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 600)
+             INSERT INTO vestibule_codes SELECT randomblob(32), (SELECT max(id) FROM vestibule_sessions WHERE expires_at > 1200), 'spa', 'https://spa.example/', 'challenge', i, NULL FROM n;
+             WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 600)
+             INSERT INTO vestibule_grants SELECT randomblob(16), (SELECT max(id) FROM vestibule_sessions WHERE expires_at > 1200), 'spa', randomblob(32), 0, i, NULL, i FROM n;",
         )
         .unwrap();
 
-    let mut prune = store.prune(NOW.plus_seconds(10_000));
+    let mut prune = store.prune(NOW.plus_seconds(100_000));
     let mut left = Vec::new();
     let removed = loop {
         let release = hold(&store);
@@ -273,24 +281,26 @@ async fn pruning_removes_five_hundred_rows_at_a_time() {
         if let Some(removed) = step {
             break removed.unwrap();
         }
-        left.push((
-            count(&outsider, "vestibule_sessions"),
-            count(&outsider, "vestibule_claims"),
-        ));
+        left.push(
+            ["codes", "grants", "sessions", "claims"]
+                .map(|table| count(&outsider, &format!("vestibule_{table}"))),
+        );
     };
 
-    assert_eq!(removed, 1_800);
+    assert_eq!(removed, 3_000);
     assert_eq!(
         left,
         [
-            (1_201, 601), // the keys
-            (1_201, 601), // the codes
-            (1_201, 601), // the grants
-            (701, 601),
-            (201, 601),
-            (1, 601),
-            (1, 101),
-            (1, 1),
+            [600, 600, 1_201, 601], // the keys
+            [100, 600, 1_201, 601],
+            [0, 600, 1_201, 601],
+            [0, 100, 1_201, 601],
+            [0, 0, 1_201, 601],
+            [0, 0, 701, 601],
+            [0, 0, 201, 601],
+            [0, 0, 1, 601],
+            [0, 0, 1, 101],
+            [0, 0, 1, 1],
         ]
     );
 }

@@ -403,16 +403,10 @@ impl Store for SqliteStore {
     }
 
     fn rotate_grant(&self, rotation: Rotation) -> BoxFuture<'_, Result<Rotated, RotateError>> {
-        let outcome = self
+        let answer = self
             .writer
             .submit::<_, StoreError, _>(move |connection| grants::rotate(connection, &rotation));
-        Box::pin(async move {
-            match outcome.await? {
-                grants::Outcome::Rotated(rotated) => Ok(rotated),
-                grants::Outcome::Reused => Err(RotateError::Reused),
-                grants::Outcome::Ended => Err(RotateError::Ended),
-            }
-        })
+        Box::pin(async move { answer.await? })
     }
 
     fn end_grant(&self, id: GrantId, client_id: String) -> BoxFuture<'_, Result<bool, StoreError>> {
