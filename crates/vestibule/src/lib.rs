@@ -1,22 +1,29 @@
 //! Sign in with Google and any other OpenID provider, on your own database.
 //!
-//! [`Vestibule`] is the state of the sign-in. Give it a [`config::Config`], merge its routes, and take the person as
-//! [`CurrentUser`] in your handlers:
+//! [`Vestibule`] is the state of the sign-in. Say where you are, who people sign in with and where users are kept, add
+//! its routes to yours, and take the person as [`CurrentUser`] in your handlers:
 //!
 //! ```no_run
 //! use axum::{Router, routing::get};
-//! use vestibule::{CurrentUser, Vestibule, config::{Config, Sources}};
+//! use vestibule::{CurrentUser, Vestibule, google};
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! let config = Config::load(&Sources::from_process(Default::default())?)?;
-//! let auth = Vestibule::from_config(config).await?;
-//! let app: Router = Router::new()
-//!     .route("/me", get(|user: CurrentUser| async move { user.name.clone().unwrap_or_default() }))
-//!     .merge(auth.routes())
-//!     .merge(auth.pages())
-//!     .with_state(auth);
+//! # let (id, secret) = ("id", "secret");
+//! let auth = Vestibule::builder()
+//!     .public_url("https://app.example")
+//!     .provider(google(id, secret))
+//!     .store("sqlite://app.db")
+//!     .build()
+//!     .await?;
+//! let app = Router::new()
+//!     .route("/me", get(|user: CurrentUser| async move { user.name.clone().unwrap_or_default() }));
+//! let app: Router = auth.add_to(app)?.with_state(auth);
 //! # Ok(()) }
 //! ```
+//!
+//! [`Vestibule::from_env`] reads the environment, `.env` and `vestibule.toml` instead, as the server does. Where only
+//! some of the routes are wanted, or below a path of their own, merge or nest [`Vestibule::routes`],
+//! [`Vestibule::pages`] and [`Vestibule::users_api`] yourself.
 
 mod attempt;
 pub mod clock;
@@ -58,8 +65,8 @@ use crate::clock::Clock;
 pub use crate::error::{Code, Failure, Fault};
 pub use crate::frontend::{Frontend, HandOff, RedirectUri, RedirectUriError, TokenFormat};
 pub use crate::http::{Received, Transport, TransportError};
-pub use crate::start::{Builder, StartError};
-pub use crate::web::{CurrentUser, OptionalUser, Rejection, Superuser, VerifiedUser};
+pub use crate::start::{Builder, ProviderChoice, StartError, google, openid_provider};
+pub use crate::web::{CurrentUser, OptionalUser, Rejection, RouteClash, Superuser, VerifiedUser};
 
 /// Sign-in for one application. Cheap to clone; all clones are one.
 #[derive(Clone)]

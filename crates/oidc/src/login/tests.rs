@@ -192,7 +192,7 @@ fn the_authorization_request_says_each_thing_once_and_keeps_the_verifier() {
         ("scope", "openid email profile".to_owned()),
         ("state", STATE.to_owned()),
         ("nonce", pkce::nonce(&secret).expose().to_owned()),
-        ("code_challenge", pkce::code_challenge(&verifier)),
+        ("code_challenge", verifier.s256_challenge()),
         ("code_challenge_method", "S256".to_owned()),
     ];
     expected.sort();

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use vestibule::config::{Config, Flags, Sources};
-use vestibule::{Failure, StartError, Vestibule};
+use vestibule::{Builder, Failure, StartError, Vestibule};
 
 /// Why a command failed. It prints as what happened and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -255,7 +255,7 @@ fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> CliError {
 /// The database, opened beside a server that may be running.
 async fn beside(global: &Global) -> Result<Vestibule, CliError> {
     let config = load(global)?;
-    Ok(Vestibule::builder(config).beside_a_server().start().await?)
+    Ok(Builder::new(config).beside_a_server().build().await?)
 }
 
 /// Data, on stdout.

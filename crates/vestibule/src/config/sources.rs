@@ -114,6 +114,15 @@ impl Sources {
         })
     }
 
+    /// Takes settings that an application writes in its own code, and nothing from its environment.
+    pub(crate) fn in_code(settings: toml::Table) -> Self {
+        Self {
+            file: Some((PathBuf::from("Vestibule::builder()"), settings)),
+            folder: PathBuf::from("."),
+            ..Self::default()
+        }
+    }
+
     /// Puts a value above all others, as a flag does.
     pub fn set(&mut self, key: &str, value: &str) {
         self.flags.push((key.to_owned(), value.to_owned()));

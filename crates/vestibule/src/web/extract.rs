@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRef, FromRequestParts, OptionalFromRequestParts};
+use axum::extract::{FromRef, FromRequestParts, OptionalFromRequestParts, OriginalUri};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 
@@ -84,10 +84,12 @@ async fn current(parts: &Parts, vestibule: &Vestibule) -> Result<Option<User>, R
 fn reject(parts: &Parts, vestibule: &Vestibule, failure: Failure) -> Rejection {
     let mut response = match (failure.code, wants_page(&parts.headers)) {
         (Code::Unauthorized, Form::Page) => {
-            let target = parts
-                .uri
-                .path_and_query()
-                .map_or("/", |target| target.as_str());
+            // Below a path, `uri` lacks that path.
+            let uri = parts
+                .extensions
+                .get::<OriginalUri>()
+                .map_or(&parts.uri, |OriginalUri(uri)| uri);
+            let target = uri.path_and_query().map_or("/", |target| target.as_str());
             let query: String = url::form_urlencoded::Serializer::new(String::new())
                 .append_pair("return_to", target)
                 .finish();

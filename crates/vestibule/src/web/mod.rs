@@ -9,6 +9,7 @@ mod me;
 mod oauth;
 pub(crate) mod pages;
 mod pages_routes;
+mod route_clash;
 mod texts;
 
 use axum::Router;
@@ -23,6 +24,7 @@ use crate::oauth::request;
 
 pub(crate) use self::cookies::Prefix;
 pub use self::extract::{CurrentUser, OptionalUser, Rejection, Superuser, VerifiedUser};
+pub use self::route_clash::RouteClash;
 
 /// Where our metadata stand (RFC 8414 section 3).
 const METADATA: &str = "/.well-known/oauth-authorization-server";
