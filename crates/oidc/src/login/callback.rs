@@ -248,7 +248,7 @@ impl Callback {
         }
     }
 
-    pub(crate) fn into_started(self) -> Started {
-        self.started
+    pub(crate) fn into_parts(self) -> (Started, AuthorizationCode) {
+        (self.started, self.code)
     }
 }

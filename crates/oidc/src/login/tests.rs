@@ -757,6 +757,12 @@ fn an_id_token_with_one_claim_wrong_is_refused_with_its_reason() {
         (json!({ "at_hash": "AAAAAAAAAAAAAAAAAAAAAA" }), "at_hash"),
         (json!({ "at_hash": "" }), "at_hash"),
         (json!({ "at_hash": 7 }), "claim_type"),
+        (
+            json!({ "c_hash": Algorithm::Es256.half_hash(b"another code") }),
+            "c_hash",
+        ),
+        (json!({ "c_hash": "" }), "c_hash"),
+        (json!({ "c_hash": 7 }), "claim_type"),
         (json!({ "sub": null }), "claim_missing"),
         (json!({ "sub": 7 }), "claim_type"),
         (json!({ "sub": "" }), "subject"),
@@ -786,6 +792,7 @@ fn what_the_specification_allows_is_accepted() {
         json!({ "sub": "x".repeat(255) }),
         json!({ "sub": "Ünï" }),
         json!({ "at_hash": Algorithm::Es256.half_hash(b"canary-access") }),
+        json!({ "c_hash": Algorithm::Es256.half_hash(b"canary-code") }),
         json!({ "unknown": { "x": [1] } }),
         json!({ "email": null, "email_verified": null, "name": 7 }),
     ] {
