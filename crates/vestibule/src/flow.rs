@@ -330,7 +330,7 @@ impl Vestibule {
             .filter(|(name, _)| *name == suffix)
             .find_map(|(_, value)| Started::from_bytes(&self.inner.sealer.open_text(Purpose::Flow, value)?).ok())
             // In constant time: the state is the one that this browser was given (S11).
-            .filter(|started| started.state.is(state))
+            .filter(|started| started.is_of(state))
             .ok_or_else(|| Failure::new(Code::StateOtherBrowser, "state_other_browser", "the attempt began in another browser, or its cookie was pushed out by newer attempts"))?;
         Ok((started, hash))
     }

@@ -236,8 +236,8 @@ fn an_attempt_comes_back_from_its_bytes_and_from_no_others() {
     let read = Started::from_bytes(&bytes).unwrap();
     assert_eq!(format!("{read:?}"), format!("{started:?}"));
     assert_eq!(read.return_to, "/deep?x=1#y");
-    assert_eq!((read.started_at, read.issuer.as_str()), (NOW, ISSUER));
-    assert!(read.state.is(&State::new(STATE.into())));
+    assert_eq!(read.started_at, NOW);
+    assert!(read.is_of(&State::new(STATE.into())) && read.began_at(&provider()));
     for len in 0..bytes.len() {
         assert!(Started::from_bytes(&bytes[..len]).is_err(), "{len}");
     }
@@ -246,6 +246,23 @@ fn an_attempt_comes_back_from_its_bytes_and_from_no_others() {
         !format!("{started:?}").contains(STATE),
         "a state does not print"
     );
+}
+
+// S9: a cookie holds it, with the longest target and whatever issuer and state.
+#[test]
+fn an_attempt_is_little_longer_than_its_target() {
+    let settings = ProviderSettings {
+        issuer: format!("https://login.acme.example/{}", "x".repeat(1_000)),
+        ..settings(&generic::PRESET)
+    };
+    let request = LoginRequest {
+        state: State::new("s".repeat(200)),
+        return_to: format!("/{}", "a".repeat(1_023)),
+        ..login()
+    };
+    let provider = Provider::new(settings).unwrap();
+    let (_, started) = start(&provider, &metadata(json!({})), request);
+    assert_eq!(started.to_bytes().len(), 1_024 + 106);
 }
 
 // ---- The authorization response -------------------------------------------------------------------------------------
@@ -417,23 +434,25 @@ fn an_attempt_lasts_ten_minutes_to_the_second() {
 // S3, S20
 #[test]
 fn an_attempt_ends_where_it_began() {
-    let metadata = metadata(json!({}));
-    let changed = |change: fn(&mut Started)| {
-        let mut started = started();
-        change(&mut started);
+    let ended_at = |change: fn(&mut ProviderSettings)| {
+        let mut settings = settings(&generic::PRESET);
+        change(&mut settings);
         let query = CallbackQuery::parse(good_query().as_bytes()).unwrap();
-        started
-            .callback(&provider(), &metadata, query, NOW)
+        let provider = Provider::new(settings).unwrap();
+        started()
+            .callback(&provider, &metadata(json!({})), query, NOW)
             .map(drop)
     };
-    assert_eq!(changed(|_| {}), Ok(()));
+    assert_eq!(ended_at(|_| {}), Ok(()));
     for change in [
-        (|started: &mut Started| started.provider = ProviderId::parse("other").unwrap())
-            as fn(&mut Started),
-        |started| started.issuer = "https://other.example".into(),
-        |started| started.redirect_uri = "https://app.example/auth/other/callback".into(),
+        (|settings: &mut ProviderSettings| settings.id = ProviderId::parse("other").unwrap())
+            as fn(&mut ProviderSettings),
+        |settings| settings.issuer = "https://other.example".into(),
+        |settings| {
+            settings.redirect_uri = Url::parse("https://app.example/auth/other/callback").unwrap();
+        },
     ] {
-        assert_eq!(changed(change), Err(CallbackError::OtherProvider));
+        assert_eq!(ended_at(change), Err(CallbackError::OtherProvider));
     }
     assert_eq!(CallbackError::OtherProvider.code(), "provider_mismatch");
 }
