@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use vestibule_devidp::Fault;
-use vestibule_tests::{Answer, App, reason_of};
+use vestibule_tests::{Answer, App, Setup, reason_of};
 
 const ALICE: &str = "alice@example.com";
 
@@ -341,6 +341,24 @@ async fn userinfo_is_asked_only_for_an_address_that_the_id_token_lacks() {
         browser.get_json("/users/me").await.json()["email"],
         "bob@example.com"
     );
+}
+
+// The same: who may come is decided by the domain of an address, which then is asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn userinfo_is_asked_where_only_people_of_some_domains_may_sign_up() {
+    let app = App::with(Setup {
+        top: "require_email = false\nsignup = \"domains\"\nallowed_domains = [\"example.com\"]"
+            .into(),
+        ..Setup::default()
+    })
+    .await;
+    app.idp.set_fault(Fault::NoEmail);
+    assert_eq!(app.browser().sign_in(ALICE).await.code(), "");
+    assert_eq!(app.idp.counters().userinfo_requests, 1);
+    app.idp.set_fault(Fault::NoEmailAnywhere);
+    let answer = app.browser().sign_in("bob@example.com").await;
+    assert_eq!(answer.code(), "domain_not_allowed");
+    assert_eq!(app.counts(), [1, 1, 1]);
 }
 
 // S50, S51

@@ -129,6 +129,7 @@ impl Vestibule {
         provider: String,
         request: CallbackRequest,
     ) -> Result<LoginFinished, LoginFailed> {
+        let named = provider.clone();
         let task = tokio::spawn(async move { self.finish(&provider, request).await });
         task.await.unwrap_or_else(|_| {
             let failure = Failure::new(
@@ -136,6 +137,7 @@ impl Vestibule {
                 "panic",
                 "a sign-in panicked; please report it with this log",
             );
+            events::login_failed(&named, None, &failure);
             Err(LoginFailed {
                 failure,
                 reference: None,
@@ -343,7 +345,7 @@ impl Vestibule {
         identity: VerifiedIdentity,
         deadline: tokio::time::Instant,
     ) -> Result<VerifiedIdentity, Failure> {
-        if !self.inner.policy.require_email || *identity.email() != EmailClaim::Absent {
+        if !self.inner.policy.needs_address() || *identity.email() != EmailClaim::Absent {
             return Ok(identity);
         }
         let Some(request) = identity.userinfo_request(metadata) else {
