@@ -523,10 +523,12 @@ async fn an_attempt_of_one_provider_does_not_end_at_another() {
         .replace("/auth/google/", "/auth/other/");
     assert_eq!(browser.get(&callback).await.code(), "provider_mismatch");
     assert_refused(&app, &browser, [0, 0, 0]);
-    assert_eq!(
-        browser.get("/auth/nobody/login").await.code(),
-        "provider_unknown"
-    );
+    for nobody in ["nobody", "Google", "google%00", "%ff", "%2e%2e"] {
+        let answer = browser.get(&format!("/auth/{nobody}/login")).await;
+        assert_eq!(answer.code(), "provider_unknown", "{nobody}");
+        let answer = browser.get(&format!("/auth/{nobody}/callback")).await;
+        assert_eq!(answer.code(), "state_missing", "{nobody}");
+    }
 }
 
 // S64
@@ -794,6 +796,22 @@ async fn pages_carry_their_policy_and_error_pages_fixed_words_alone() {
         "{policy}"
     );
     assert!(policy.contains(&format!("'nonce-{nonce}'")) && !policy.contains("unsafe"));
+    // ATTACKS F21: no page loads anything of another site, the picture of a person included.
+    browser.sign_in(ALICE).await;
+    let account = browser.get("/account").await;
+    for page in [&login, &account, &browser.get("/error").await] {
+        let policy = page.header("content-security-policy");
+        assert!(
+            policy.contains("img-src data:;") && !policy.contains("http"),
+            "{policy}"
+        );
+        assert!(
+            !page.body.contains("src=") && !page.body.contains("//"),
+            "{}",
+            page.body
+        );
+    }
+    browser.post("/logout").await;
     assert_ne!(
         browser
             .get("/login")
@@ -862,6 +880,15 @@ async fn signing_out_is_a_post_from_our_own_pages_that_ends_the_session_everywhe
     }
     let request = Request::post("/logout").body(Body::empty()).unwrap();
     assert_eq!(browser.send(request).await.status, StatusCode::FORBIDDEN);
+    // A form that another site submits is a page to the browser, and the status is the same (ATTACKS A12).
+    let request = Request::post("/logout")
+        .header(header::ACCEPT, "text/html,*/*;q=0.8")
+        .header("sec-fetch-site", "cross-site")
+        .body(Body::empty())
+        .unwrap();
+    let page = browser.send(request).await;
+    assert_eq!(page.status, StatusCode::FORBIDDEN);
+    assert!(page.header("content-type").starts_with("text/html"));
     assert_eq!(app.count("sessions"), 1);
     let mut stolen = browser.clone();
     assert_eq!(stolen.get_json("/users/me").await.status, StatusCode::OK);
@@ -1060,6 +1087,15 @@ async fn a_public_url_with_a_path_keeps_every_address_below_it() {
     );
     assert_eq!(
         browser.get("/account").await.location(),
-        "/auth-app/login?return_to=%2Faccount"
+        "/auth-app/login?return_to=%2Fauth-app%2Faccount"
+    );
+    // What stands before us takes the path off, and the browser has it again in the end.
+    let callback = browser
+        .at_provider(&url, ALICE)
+        .await
+        .replace("/auth-app/", "/");
+    assert_eq!(
+        browser.get(&callback).await.location(),
+        "http://localhost:8000/auth-app/account"
     );
 }
