@@ -372,6 +372,55 @@ async fn keys_may_rotate_between_logins() {
     }
 }
 
+// S48 to S50: what is fresh is not asked for, and what is stale is, so that a key that was taken out does not last.
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_and_keys_are_remembered_as_long_as_the_provider_says_and_then_asked_for_again() {
+    let app = App::start().await;
+    let fetches = || {
+        let counters = app.idp.counters();
+        (counters.metadata_fetches, counters.jwks_fetches)
+    };
+    for _ in 0..3 {
+        assert_eq!(app.browser().sign_in(ALICE).await.code(), "");
+        app.clock.advance_seconds(1_000);
+    }
+    assert_eq!(fetches(), (1, 1));
+    // The stand-in says an hour. Who comes first after it does not wait for the answer.
+    app.clock.advance_seconds(601);
+    assert_eq!(app.browser().sign_in(ALICE).await.code(), "");
+    let asked_again = async {
+        while fetches() != (2, 2) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(10), asked_again).await;
+    assert!(in_time.is_ok(), "{:?}", fetches());
+}
+
+// S49
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_sign_ins_at_once_that_need_the_keys_ask_for_them_once() {
+    let app = App::start().await;
+    let mut ready = Vec::new();
+    for _ in 0..20 {
+        let mut browser = app.browser();
+        let url = browser.begin().await;
+        let callback = browser.at_provider(&url, ALICE).await;
+        ready.push((browser, callback));
+    }
+    let tasks: Vec<_> = ready
+        .into_iter()
+        .map(|(mut browser, callback)| {
+            tokio::spawn(async move { browser.get(&callback).await.code() })
+        })
+        .collect();
+    for task in tasks {
+        assert_eq!(task.await.unwrap(), "");
+    }
+    assert_eq!(app.idp.counters().jwks_fetches, 1);
+    assert_eq!(app.counts(), [1, 1, 20]);
+}
+
 // S49
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_unknown_keys_costs_two_requests_and_then_one_in_ten_seconds() {

@@ -7,7 +7,7 @@ use http::{Request, StatusCode, header};
 use url::Url;
 use vestibule::accounts::{UserId, UserQuery};
 use vestibule_devidp::Fault;
-use vestibule_tests::{App, Browser, Parts, Setup, reason_of};
+use vestibule_tests::{App, Browser, Parts, Setup, log_text, reason_of};
 
 const ALICE: &str = "alice@example.com";
 const BOB: &str = "bob@example.com";
@@ -639,6 +639,18 @@ async fn a_cookie_that_is_not_exactly_ours_is_nobodys_and_never_an_error() {
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{cookie}");
         assert_eq!(answer.header("www-authenticate"), "Bearer", "S75");
     }
+    // S75: what opens a session opens it from the cookie alone.
+    for request in [
+        Request::get(format!("/users/me?access_token={session}")),
+        Request::get("/users/me").header(header::AUTHORIZATION, format!("Bearer {session}")),
+        Request::get("/users/me").header("x-vestibule-session", &session),
+    ] {
+        let request = request.body(Body::empty()).unwrap();
+        assert_eq!(
+            app.browser().send(request).await.status,
+            StatusCode::UNAUTHORIZED
+        );
+    }
     let request = Request::get("/users/me").header(
         header::COOKIE,
         format!("other=1; vestibule_session={session}"),
@@ -721,12 +733,19 @@ async fn a_return_target_is_a_path_of_ours_or_the_default_page() {
         let callback = browser
             .at_provider(&Url::parse(begun.location()).unwrap(), ALICE)
             .await;
+        // What the callback's own query says changes nothing (ATTACKS F14).
+        let callback = format!("{callback}&return_to=%2Fswapped");
         assert_eq!(
             browser.get(&callback).await.location(),
             target,
             "{return_to}"
         );
     }
+    let log = log_text();
+    assert!(
+        log.contains("return_to.refused") && log.contains("http://localhost:8000.evil.example/"),
+        "the operator reads which target was refused"
+    );
     // The longest target that is taken fits the attempt's cookie, and so comes back (S9: 1.6 KiB each).
     let mut browser = app.browser();
     let longest = format!("/{}", "a".repeat(1_023));

@@ -173,7 +173,7 @@ fn reason(changes: Value) -> &'static str {
 
 // ---- The authorization request --------------------------------------------------------------------------------------
 
-// S1, S2, S4, S5, S6
+// S1, S2, S4, S5, S6; S45: acr and auth_time are not asked for, so that a token owes us neither.
 #[test]
 fn the_authorization_request_says_each_thing_once_and_keeps_the_verifier() {
     let (url, _) = start(&provider(), &metadata(json!({})), login());
