@@ -204,7 +204,7 @@ impl Started {
         if !issuer_holds {
             return Err(CallbackError::Issuer {
                 expected: expected.to_owned(),
-                found: query.iss,
+                found: query.iss.map(|iss| iss.chars().take(200).collect()),
             });
         }
         Ok(Callback {

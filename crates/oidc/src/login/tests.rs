@@ -398,6 +398,18 @@ fn the_text_of_an_error_is_cut() {
     .err()
     .unwrap();
     assert_eq!(error, CallbackError::Provider("x".repeat(64)));
+    // What a browser or a provider wrote goes to the log, and fills it with 200 characters at the most.
+    let long = "x".repeat(5_000);
+    let error = callback_of(&format!("code=c&state={STATE}&iss={long}")).err();
+    assert!(error.unwrap().to_string().len() < 400);
+    for changes in [
+        json!({ "issuer": &long }),
+        json!({ "token_endpoint": &long }),
+        json!({ "token_endpoint": format!("http://a.example/{long}") }),
+    ] {
+        let error = Metadata::parse(metadata_text(changes).as_bytes(), &provider()).err();
+        assert!(error.unwrap().to_string().len() < 500);
+    }
 }
 
 // S96
