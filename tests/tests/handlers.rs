@@ -102,7 +102,11 @@ async fn handlers_for_administrators_let_those_in_whom_the_operator_promoted() {
     let me = browser.get_json("/users/me").await.json();
     let id = vestibule::accounts::UserId::parse(me["id"].as_str().unwrap()).unwrap();
     app.vestibule.set_superuser(id, true).await.unwrap();
-    // A new session, since an answer may be believed for a second.
+    // S65: a session from before does not become an administrator's.
+    assert_eq!(
+        status(&mut browser, "/admin").await,
+        (401, "unauthorized".to_owned())
+    );
     browser.sign_in(ALICE).await;
     assert_eq!(browser.get("/admin").await.body, "Alice Adams");
 }
