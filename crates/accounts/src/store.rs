@@ -234,7 +234,8 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> BoxFuture<'_, Result<Option<User>, StoreError>>;
 
-    /// Makes a user an administrator or not, raising the version. `None`: no such user.
+    /// Makes a user an administrator or not, raising the version. A change ends every session: one that was stolen
+    /// before must not become an administrator's (S65). `None`: no such user.
     fn set_superuser(
         &self,
         user: UserId,

@@ -1,13 +1,16 @@
 //! HTTP on a socket: limits on slow clients, one panic costs one request, and a shutdown that lets requests end.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request, State};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode, Version, header};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -17,7 +20,7 @@ use tokio::net::TcpListener;
 use tower::ServiceExt as _;
 use vestibule::Vestibule;
 
-/// How long a client may take to send its request's head.
+/// How long a client may take to send its request's head, and to say anything at all.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many connections are served at once.
 const MAX_CONNECTIONS: usize = 10_000;
@@ -38,7 +41,20 @@ pub(crate) fn router(vestibule: &Vestibule) -> Router {
         .merge(vestibule.routes())
         .merge(vestibule.pages())
         .merge(vestibule.users_api())
+        .layer(middleware::from_fn(one_host))
         .layer(tower_http::catch_panic::CatchPanicLayer::new())
+}
+
+/// RFC 9112 section 3.2: exactly one `Host`, or 400. Whoever stands before us may have read the other one.
+async fn one_host(request: Request, next: Next) -> Response {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    let is_missing =
+        hosts == 0 && request.version() == Version::HTTP_11 && request.uri().host().is_none();
+    if hosts > 1 || is_missing {
+        let problem = Json(json!({ "detail": "bad_request", "code": "bad_request" }));
+        return (StatusCode::BAD_REQUEST, problem).into_response();
+    }
+    next.run(request).await
 }
 
 async fn home(State(vestibule): State<Vestibule>) -> Redirect {
@@ -81,7 +97,7 @@ pub(crate) async fn until_signal(listener: TcpListener, routes: Router, vestibul
         .timer(TokioTimer::new())
         .keep_alive_interval(Duration::from_secs(30))
         .max_concurrent_streams(128);
-    let connections = std::sync::Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
+    let connections = Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
     let graceful = GracefulShutdown::new();
     let mut signal = std::pin::pin!(signal());
     loop {
@@ -102,8 +118,11 @@ pub(crate) async fn until_signal(listener: TcpListener, routes: Router, vestibul
             }
         };
         let _ = stream.set_nodelay(true);
+        let spoke = Arc::new(AtomicBool::new(false));
+        let speaks = spoke.clone();
         let service = TowerToHyperService::new(routes.clone().map_request(
             move |mut request: Request<hyper::body::Incoming>| {
+                speaks.store(true, Ordering::Relaxed);
                 request
                     .extensions_mut()
                     .insert(ConnectInfo::<SocketAddr>(peer));
@@ -116,7 +135,10 @@ pub(crate) async fn until_signal(listener: TcpListener, routes: Router, vestibul
                 .into_owned(),
         );
         tokio::spawn(async move {
-            let _ = connection.await;
+            tokio::select! {
+                _ = connection => {}
+                () = silence(&spoke) => {}
+            }
             drop(permit);
         });
     }
@@ -134,6 +156,15 @@ pub(crate) async fn until_signal(listener: TcpListener, routes: Router, vestibul
     pruning.abort();
     vestibule.close().await;
     tracing::info!(event = "server.stopped");
+}
+
+/// Ends where a client has sent no request in time. Until the first bytes tell HTTP/1 from HTTP/2, hyper counts no time:
+/// silent connections would hold their places for ever (ATTACKS J01).
+async fn silence(spoke: &AtomicBool) {
+    tokio::time::sleep(HEADER_TIMEOUT).await;
+    if spoke.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Removes what is over, and renews what is old.

@@ -7,8 +7,9 @@
 
 mod support;
 
-use std::net::TcpListener;
-use std::time::Duration;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
 use support::{Home, SECRET, client, configuration, location, provider, sign_in, who};
 use vestibule_devidp::Fault;
@@ -135,6 +136,77 @@ async fn a_port_in_use_is_refused_before_the_database_is_touched() {
         refused.err
     );
     assert!(!home.database().exists());
+}
+
+/// Sends bytes and reads until the server hangs up; what came, and after how long.
+fn spoken(server: SocketAddr, bytes: &[u8]) -> (String, Duration) {
+    let mut stream = TcpStream::connect(server).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    stream.write_all(bytes).unwrap();
+    let began = Instant::now();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    (text, began.elapsed())
+}
+
+// S78; ATTACKS F16
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_with_two_hosts_or_none_is_refused() {
+    let idp = provider().await;
+    let home = Home::at(&idp);
+    let server = home.serve();
+    let status = |hosts: &str| {
+        let request = format!("GET /auth/providers HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n");
+        let text = spoken(server.address(), request.as_bytes()).0;
+        text.lines().next().unwrap_or_default().to_owned()
+    };
+    assert!(status("Host: a.example\r\n").contains("200"));
+    for hosts in [
+        "",
+        "Host: a.example\r\nHost: evil.example\r\n",
+        "Host: a.example\r\nHost: a.example\r\n",
+    ] {
+        assert!(status(hosts).contains("400"), "{hosts:?}");
+    }
+}
+
+// ATTACKS J01
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_says_nothing_or_half_a_greeting_is_let_go_after_ten_seconds() {
+    let idp = provider().await;
+    let home = Home::at(&idp);
+    let server = home.serve();
+    let address = server.address();
+    let talks: [&[u8]; 4] = [
+        b"",
+        b"PRI * HT",
+        b"GET /login HT",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ];
+    let waiting = talks.map(|bytes| std::thread::spawn(move || silenced(address, bytes)));
+    for (thread, bytes) in waiting.into_iter().zip(talks) {
+        let after = thread.join().unwrap();
+        assert!(
+            (5..20).contains(&after.as_secs()),
+            "{:?} after {after:?}",
+            String::from_utf8_lossy(bytes)
+        );
+    }
+}
+
+/// After how long the server hangs up on somebody who says no more than this.
+fn silenced(server: SocketAddr, bytes: &[u8]) -> Duration {
+    let mut stream = TcpStream::connect(server).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    stream.write_all(bytes).unwrap();
+    let began = Instant::now();
+    // What it says of HTTP/2 and of its limits is read away.
+    while matches!(stream.read(&mut [0; 1_024]), Ok(read) if read > 0) {}
+    began.elapsed()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -762,7 +762,7 @@ pub async fn activity_raises_the_version_only_when_it_changes(store: Arc<dyn Sto
     assert_eq!(store.set_active(nobody, false, NOW).await.unwrap(), None);
 }
 
-/// As with activity; sessions go on.
+/// As with activity; a change of rights ends every session (S65), and what changes nothing ends none.
 pub async fn administration_raises_the_version_only_when_it_changes(store: Arc<dyn Store>) {
     let (user, session) = created(&store, "ann", None).await;
     let later = NOW.plus_seconds(60);
@@ -775,13 +775,14 @@ pub async fn administration_raises_the_version_only_when_it_changes(store: Arc<d
     };
 
     assert_eq!(set(false).await, user);
+    assert!(lives(&store, session.session.hash).await);
     let raised = set(true).await;
+    assert!(!lives(&store, session.session.hash).await);
     assert!(raised.is_superuser && raised.version > user.version);
     assert_eq!(raised.updated_at, later);
     assert_eq!(set(true).await, raised);
     let lowered = set(false).await;
     assert!(!lowered.is_superuser && lowered.version > raised.version);
-    assert!(lives(&store, session.session.hash).await);
 
     let nobody = UserId::new(NOW, bytes());
     assert_eq!(store.set_superuser(nobody, true, NOW).await.unwrap(), None);

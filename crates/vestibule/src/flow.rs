@@ -145,6 +145,7 @@ impl Vestibule {
         provider: String,
         request: CallbackRequest,
     ) -> Result<LoginFinished, LoginFailed> {
+        let named = provider.clone();
         let task = tokio::spawn(async move { self.finish(&provider, request).await });
         task.await.unwrap_or_else(|_| {
             let failure = Failure::new(
@@ -152,6 +153,7 @@ impl Vestibule {
                 "panic",
                 "a sign-in panicked; please report it with this log",
             );
+            events::login_failed(&named, None, &failure);
             Err(LoginFailed {
                 failure,
                 reference: None,
@@ -204,7 +206,7 @@ impl Vestibule {
             )
             .await?;
         // Who waits for the outcome? Checked anew: the configuration may have changed since the start.
-        let target = self.target(&started.return_to)?;
+        let target = self.target(started.return_to())?;
         if let Target::FrontEnd(request) = &target {
             trace.reply_to = Some(Box::new(request.reply_to.clone()));
         }
@@ -358,7 +360,7 @@ impl Vestibule {
             .filter(|(name, _)| *name == suffix)
             .find_map(|(_, value)| Started::from_bytes(&self.inner.sealer.open_text(Purpose::Flow, value)?).ok())
             // In constant time: the state is the one that this browser was given (S11).
-            .filter(|started| started.state.is(state))
+            .filter(|started| started.is_of(state))
             .ok_or_else(|| Failure::new(Code::StateOtherBrowser, "state_other_browser", "the attempt began in another browser, or its cookie was pushed out by newer attempts"))?;
         Ok((started, hash))
     }
@@ -371,7 +373,7 @@ impl Vestibule {
         identity: VerifiedIdentity,
         deadline: tokio::time::Instant,
     ) -> Result<VerifiedIdentity, Failure> {
-        if !self.inner.policy.require_email || *identity.email() != EmailClaim::Absent {
+        if !self.inner.policy.needs_address() || !identity.lacks_address() {
             return Ok(identity);
         }
         let Some(request) = identity.userinfo_request(metadata) else {

@@ -299,7 +299,7 @@ impl Builder {
         let vestibule = Vestibule {
             inner: Arc::new(Inner {
                 remote: Remote::new(transport.clone(), clock.clone(), ids()),
-                rate: RateLimits::new(config.count_addresses, ids()),
+                rate: RateLimits::new(config.count_addresses, ids(), &clock),
                 store,
                 transport,
                 sealer,

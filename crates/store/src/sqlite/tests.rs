@@ -176,7 +176,9 @@ async fn a_sign_in_writes_its_claim_and_a_refused_one_writes_nothing() {
     );
     assert_eq!(rows(), [1, 1, 1, 1]);
 
-    store.set_superuser(user.id, true, NOW).await.unwrap();
+    outsider
+        .execute("UPDATE vestibule_users SET version = version + 1", [])
+        .unwrap();
     taken.act = Act::SignIn(user.account());
     let stale = store.apply(taken).await;
     assert!(matches!(stale, Err(ApplyError::Stale)), "{stale:?}");

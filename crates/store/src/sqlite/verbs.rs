@@ -511,11 +511,14 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> BoxFuture<'_, Result<Option<User>, StoreError>> {
         Box::pin(self.writer.submit(move |connection| {
-            execute(
+            let changed = execute(
                 connection,
                 sql::SET_SUPERUSER,
                 (user.as_bytes(), superuser, now.micros()),
             )?;
+            if changed > 0 {
+                execute(connection, sql::DELETE_SESSIONS_OF, [user.as_bytes()])?;
+            }
             Ok(one(
                 connection,
                 sql::SELECT_USER,

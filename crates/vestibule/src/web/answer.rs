@@ -143,7 +143,8 @@ pub(super) fn see_other(location: &str) -> Response {
     }
 }
 
-/// A page, and the policy under which its one style sheet and its form work.
+/// A page, and the policy under which its one style sheet, its empty icon and its form work. Nothing of another site:
+/// a provider's picture would tell it who looks at the page, and when (S80).
 pub(super) fn page(status: StatusCode, nonce: &str, html: String) -> Response {
     page_with_form_to(status, nonce, "", html)
 }
@@ -156,7 +157,7 @@ pub(super) fn page_with_form_to(
     html: String,
 ) -> Response {
     let policy = format!(
-        "default-src 'none'; style-src 'nonce-{nonce}'; img-src https: data:; form-action 'self' {origin}; frame-ancestors 'none'; base-uri 'none'"
+        "default-src 'none'; style-src 'nonce-{nonce}'; img-src data:; form-action 'self' {origin}; frame-ancestors 'none'; base-uri 'none'"
     );
     let mut response = (status, axum::response::Html(html)).into_response();
     let headers = response.headers_mut();

@@ -9,7 +9,8 @@ use http::{HeaderMap, Method, header};
 use crate::Vestibule;
 use crate::error::{Code, Failure};
 
-use super::answer::{Answer, wants_page};
+use super::answer::{Answer, Form, wants_page};
+use super::pages_routes;
 
 pub(super) async fn guard(
     State(vestibule): State<Vestibule>,
@@ -33,7 +34,14 @@ pub(super) async fn guard(
             "cross_site",
             "a request that changes something came from another site, or says not where it comes from",
         );
-        return Answer::failed(&vestibule, failure, wants_page(request.headers())).into_response();
+        let form = wants_page(request.headers());
+        let code = failure.code;
+        let answer = Answer::failed(&vestibule, failure, form);
+        // 403 at once, also for a page: a redirect would tell the other site's script that it went through.
+        return match form {
+            Form::Page => pages_routes::error_page(&vestibule, code, None),
+            Form::Problem => answer.into_response(),
+        };
     }
     next.run(request).await
 }

@@ -84,16 +84,11 @@ async fn current(parts: &Parts, vestibule: &Vestibule) -> Result<Option<User>, R
 fn reject(parts: &Parts, vestibule: &Vestibule, failure: Failure) -> Rejection {
     let mut response = match (failure.code, wants_page(&parts.headers)) {
         (Code::Unauthorized, Form::Page) => {
-            // Below a path, `uri` lacks that path.
-            let uri = parts
-                .extensions
-                .get::<OriginalUri>()
-                .map_or(&parts.uri, |OriginalUri(uri)| uri);
-            let target = uri.path_and_query().map_or("/", |target| target.as_str());
+            let base = &vestibule.inner.base_path;
             let query: String = url::form_urlencoded::Serializer::new(String::new())
-                .append_pair("return_to", target)
+                .append_pair("return_to", &asked_for(parts, base))
                 .finish();
-            super::answer::see_other(&format!("{}/login?{query}", vestibule.inner.base_path))
+            super::answer::see_other(&format!("{base}/login?{query}"))
         }
         (code, Form::Problem) => Answer::plain(code, Form::Problem).into_response(),
         (_, form) => {
@@ -120,6 +115,24 @@ fn reject(parts: &Parts, vestibule: &Vestibule, failure: Failure) -> Rejection {
         );
     }
     Rejection(Box::new(response))
+}
+
+/// The path and query as the browser knows them: `nest` takes its prefix off, and so may a proxy with the path of
+/// `public_url`.
+fn asked_for(parts: &Parts, base: &str) -> String {
+    let uri = parts
+        .extensions
+        .get::<OriginalUri>()
+        .map_or(&parts.uri, |OriginalUri(uri)| uri);
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    let is_below = target
+        .strip_prefix(base)
+        .is_some_and(|rest| rest.starts_with('/'));
+    if is_below {
+        target.to_owned()
+    } else {
+        format!("{base}{target}")
+    }
 }
 
 impl<S> FromRequestParts<S> for CurrentUser

@@ -31,7 +31,7 @@ const MAX_START_QUERY: usize = 4_096;
 /// `GET /auth/{provider}/login`
 pub(super) async fn begin(
     State(vestibule): State<Vestibule>,
-    Path(provider): Path<String>,
+    Named(provider): Named,
     RawQuery(query): RawQuery,
     Client(client): Client,
     headers: HeaderMap,
@@ -208,7 +208,7 @@ fn parse_start(vestibule: &Vestibule, query: &str) -> Result<LoginStart, Failure
 /// `GET /auth/{provider}/callback`
 pub(super) async fn callback(
     State(vestibule): State<Vestibule>,
-    Path(provider): Path<String>,
+    Named(provider): Named,
     RawQuery(query): RawQuery,
     Client(client): Client,
     headers: HeaderMap,
@@ -304,6 +304,21 @@ pub(super) async fn end_session(
         vestibule.sign_out(&token).await?;
     }
     Ok(prefix.clear_session())
+}
+
+/// The provider's name in the path. What is no text is nobody's name: the flow answers, with a code of ours (S81).
+pub(super) struct Named(String);
+
+impl FromRequestParts<Vestibule> for Named {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        vestibule: &Vestibule,
+    ) -> Result<Self, Infallible> {
+        let name = Path::<String>::from_request_parts(parts, vestibule).await;
+        Ok(Self(name.map(|Path(name)| name).unwrap_or_default()))
+    }
 }
 
 /// Whose request it is, for limits: the peer, or what a trusted proxy says (S78, S79).

@@ -157,7 +157,6 @@ pub(super) async fn account(
         product: &vestibule.inner.product,
         name: user.name.as_deref(),
         email: email.as_deref(),
-        picture: user.picture.as_deref(),
         identities: &rows,
         sign_out_action: &action,
         created: created.get(..10).unwrap_or_default(),
@@ -179,7 +178,15 @@ pub(super) async fn error(
             _ => {}
         }
     }
-    let code = code.unwrap_or(Code::NotFound);
+    error_page(&vestibule, code.unwrap_or(Code::NotFound), reference)
+}
+
+/// The page of a code.
+pub(super) fn error_page(
+    vestibule: &Vestibule,
+    code: Code,
+    reference: Option<Reference>,
+) -> Response {
     // The page answers 400, 403, 429 or 503: what the browser came from must not be sent again.
     let status = match code.status() {
         status @ (StatusCode::FORBIDDEN
@@ -188,7 +195,7 @@ pub(super) async fn error(
         | StatusCode::INTERNAL_SERVER_ERROR) => status,
         _ => StatusCode::BAD_REQUEST,
     };
-    let nonce = answer::nonce(&vestibule);
+    let nonce = answer::nonce(vestibule);
     let reference = reference.map(|reference| reference.to_string());
     let sign_in = format!("{}/login", vestibule.inner.base_path);
     let html = pages::render(&ErrorPage {
