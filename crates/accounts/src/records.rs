@@ -223,8 +223,8 @@ pub struct SignIn {
     pub identity: IdentityRecord,
     /// The session that begins.
     pub session: NewSession,
-    /// The browser's old session, which ends. What it gave to front ends goes over to the new one where both are the
-    /// same user's, and ends with it where not.
+    /// The browser's old session, which ends. What it gave to front ends goes over to the new one where it lives and
+    /// both are the same user's, and ends with it where not.
     pub replaces: Option<SessionHash>,
     /// What a front end gets, in the same transaction.
     pub hand_over: Option<HandOver>,

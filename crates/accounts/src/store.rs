@@ -79,7 +79,7 @@ pub enum RedeemError {
     /// There is no such code, or it went with its session.
     #[error("no such code: never made, pruned, or its session has ended")]
     Unknown,
-    /// It is past its end.
+    /// It is past its end, and was not used.
     #[error("the code has expired; it lives for 60 seconds")]
     Expired,
     /// It was redeemed before; this grant came of it, if it is still there.
@@ -202,7 +202,7 @@ pub trait Store: Send + Sync + 'static {
     /// succeeds. A code is remembered as used until it is pruned, a day after its end at the earliest.
     fn redeem_code(&self, redemption: Redemption) -> BoxFuture<'_, Result<SignedIn, RedeemError>>;
 
-    /// A grant that has not ended.
+    /// A grant that has not ended: it and its session live, and the user is active.
     fn grant(
         &self,
         id: GrantId,
