@@ -6,7 +6,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::json;
 
 use crate::Vestibule;
@@ -165,9 +165,16 @@ pub(super) fn nonce(vestibule: &Vestibule) -> String {
     STANDARD_NO_PAD.encode(vestibule.random::<16>())
 }
 
-pub(super) async fn method_not_allowed(request: Request) -> Response {
-    let _ = request;
-    Answer::plain(Code::MethodNotAllowed, Form::Problem).into_response()
+/// A page for people, a problem for programs. Nobody sees what answers HEAD: it is the plain status.
+pub(super) async fn method_not_allowed(
+    State(vestibule): State<Vestibule>,
+    request: Request,
+) -> Response {
+    let form = match *request.method() {
+        Method::HEAD => Form::Problem,
+        _ => wants_page(request.headers()),
+    };
+    Answer::plain(Code::MethodNotAllowed, form).into_response_at(&vestibule.inner.base_path)
 }
 
 /// What every answer of ours carries, where the handler has not said otherwise (S17, S74, S80).

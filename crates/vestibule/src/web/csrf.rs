@@ -3,7 +3,7 @@
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use http::{HeaderMap, Method, header};
 
 use crate::Vestibule;
@@ -32,7 +32,8 @@ pub(super) async fn guard(
             "cross_site",
             "a request that changes something came from another site, or says not where it comes from",
         );
-        return Answer::failed(&vestibule, failure, wants_page(request.headers())).into_response();
+        return Answer::failed(&vestibule, failure, wants_page(request.headers()))
+            .into_response_at(&vestibule.inner.base_path);
     }
     next.run(request).await
 }
@@ -40,7 +41,11 @@ pub(super) async fn guard(
 /// Whether a request comes from our own pages.
 fn is_ours(headers: &HeaderMap, public_origin: &str, has_session: bool) -> bool {
     match (headers.get("sec-fetch-site"), headers.get(header::ORIGIN)) {
-        (Some(site), _) => site == "same-origin" || site == "none",
+        // Each of them, where something on the way added one.
+        (Some(_), _) => headers
+            .get_all("sec-fetch-site")
+            .iter()
+            .all(|site| site == "same-origin" || site == "none"),
         (None, Some(origin)) => origin.as_bytes() == public_origin.as_bytes(),
         // Not a browser, or one from before 2020: nothing that it could be tricked into.
         (None, None) => !has_session,

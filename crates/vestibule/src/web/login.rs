@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{ConnectInfo, FromRequestParts, Path, RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
 use http::request::Parts;
@@ -29,7 +30,7 @@ const MAX_START_QUERY: usize = 4_096;
 /// `GET /auth/{provider}/login`
 pub(super) async fn begin(
     State(vestibule): State<Vestibule>,
-    Path(provider): Path<String>,
+    provider: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     Client(client): Client,
     headers: HeaderMap,
@@ -41,6 +42,7 @@ pub(super) async fn begin(
     let base = vestibule.inner.base_path.clone();
     let outcome = async {
         vestibule.inner.rate.check(Route::LoginStart, client)?;
+        let provider = named(provider);
         let start = parse_start(&vestibule, query.as_deref().unwrap_or_default())?;
         vestibule.begin_login(&provider, start).await
     };
@@ -64,6 +66,11 @@ pub(super) async fn begin(
         prefix.set_flow(&cookies::suffix(&begun.state), &begun.flow_cookie),
     );
     response
+}
+
+/// The provider of a route. A name that is no text is nobody's.
+fn named(provider: Result<Path<String>, PathRejection>) -> String {
+    provider.map(|Path(name)| name).unwrap_or_default()
 }
 
 /// Reads the parameters of a login start. What is not known is dropped: nothing from outside reaches the provider but
@@ -130,7 +137,7 @@ fn parse_start(vestibule: &Vestibule, query: &str) -> Result<LoginStart, Failure
 /// `GET /auth/{provider}/callback`
 pub(super) async fn callback(
     State(vestibule): State<Vestibule>,
-    Path(provider): Path<String>,
+    provider: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     Client(client): Client,
     headers: HeaderMap,
@@ -145,7 +152,11 @@ pub(super) async fn callback(
         flow_cookies: prefix.flows(&headers),
         session: prefix.session(&headers),
     };
-    match vestibule.clone().finish_login(provider, callback).await {
+    match vestibule
+        .clone()
+        .finish_login(named(provider), callback)
+        .await
+    {
         Ok(finished) => {
             let mut response = see_other(&vestibule.inner.absolute(&finished.return_to));
             let headers = response.headers_mut();
