@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
-use axum::{Json, Router};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode, Version, header};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -38,6 +39,7 @@ pub(crate) fn router(vestibule: &Vestibule) -> Router {
         .merge(vestibule.routes())
         .merge(vestibule.pages())
         .merge(vestibule.users_api())
+        .layer(middleware::from_fn(one_host))
         .layer(tower_http::catch_panic::CatchPanicLayer::new())
 }
 
@@ -53,8 +55,28 @@ async fn not_found(State(vestibule): State<Vestibule>, headers: HeaderMap) -> Re
     if wants_page {
         return Redirect::to(&vestibule.public_url_of("/error?code=not_found")).into_response();
     }
-    let problem = Json(json!({ "detail": "not_found", "code": "not_found" }));
-    (StatusCode::NOT_FOUND, problem).into_response()
+    let problem = json!({
+        "type": "about:blank",
+        "title": "Nothing is here",
+        "status": 404,
+        "detail": "not_found",
+        "code": "not_found",
+    });
+    (
+        StatusCode::NOT_FOUND,
+        [(header::CONTENT_TYPE, "application/problem+json")],
+        problem.to_string(),
+    )
+        .into_response()
+}
+
+/// RFC 9112 section 3.2: with HTTP/1.1 there is one Host, else proxies and we might each believe another one.
+async fn one_host(request: Request, next: Next) -> Response {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+        return (StatusCode::BAD_REQUEST, "a request names one Host\n").into_response();
+    }
+    next.run(request).await
 }
 
 async fn ready(State(vestibule): State<Vestibule>) -> (StatusCode, &'static str) {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use vestibule::Vestibule;
 use vestibule::accounts::{EmailAddress, User, UserId, UserQuery};
 
-use super::{CliError, Global, print, say};
+use super::{CliError, Global, print, rfc3339, say, when};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -160,14 +160,26 @@ async fn show(vestibule: &Vestibule, global: &Global, user: &User) -> Result<(),
             .collect();
         return print(&value.to_string());
     }
-    print(&line(user))?;
+    let row = |label: &str, value: &str| print(&format!("{label:<10}{value}"));
+    let or_none = |text: Option<&str>| {
+        text.map_or_else(|| "-".to_owned(), |text| text.escape_debug().to_string())
+    };
+    row("id", &user.id.to_string())?;
+    row("name", &or_none(user.name.as_deref()))?;
+    row(
+        "e-mail",
+        &or_none(user.email.as_ref().map(EmailAddress::as_str)),
+    )?;
+    row("state", if user.is_active { "active" } else { "disabled" })?;
+    row("admin", if user.is_superuser { "yes" } else { "no" })?;
+    row("created", &when(user.created_at))?;
     for identity in &identities {
-        print(&format!(
-            "  {}  {}  {}",
-            identity.record.provider,
-            identity.record.issuer,
-            identity.record.subject.escape_debug()
-        ))?;
+        let record = &identity.record;
+        let subject = record.subject.escape_debug();
+        row(
+            "signs in",
+            &format!("{}  {}  {subject}", record.provider, record.issuer),
+        )?;
     }
     Ok(())
 }
@@ -203,5 +215,6 @@ fn as_json(user: &User) -> Value {
         "is_superuser": user.is_superuser,
         "is_verified": user.email.is_some(),
         "name": user.name,
+        "created_at": rfc3339(user.created_at),
     })
 }
