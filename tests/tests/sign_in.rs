@@ -1081,8 +1081,24 @@ async fn what_cannot_be_asked_is_a_page_for_people_and_a_problem_for_programs() 
         .header("sec-fetch-site", "cross-site")
         .body(Body::empty())
         .unwrap();
-    assert_eq!(
-        browser.send(request).await.location(),
-        "/app/error?code=csrf_failed"
+    let refused = browser.send(request).await;
+    assert!(
+        refused
+            .location()
+            .starts_with("/app/error?code=csrf_failed&ref="),
+        "{}",
+        refused.location()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_before_a_sign_in_began_has_a_reference_too() {
+    let app = App::start().await;
+    let mut browser = app.browser();
+    let first = browser.get("/auth/nobody/login").await;
+    assert_eq!(first.code(), "provider_unknown");
+    let page = browser.get(first.location()).await;
+    assert!(page.body.contains(&first.reference()), "{}", page.body);
+    let second = browser.get("/auth/nobody/login").await;
+    assert_ne!(first.reference(), second.reference());
 }

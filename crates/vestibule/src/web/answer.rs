@@ -45,16 +45,17 @@ pub(super) fn wants_page(headers: &HeaderMap) -> Form {
 }
 
 impl Answer {
-    /// An error outside of sign-ins. It is logged here, once.
-    pub(super) fn failed(_vestibule: &Vestibule, failure: Failure, form: Form) -> Self {
+    /// An error outside of sign-ins. It is logged here, once, under the reference that the asker is given.
+    pub(super) fn failed(vestibule: &Vestibule, failure: Failure, form: Form) -> Self {
+        let reference = Reference::of_request(vestibule.random());
         if failure.code.status().is_server_error() {
-            tracing::error!(event = "request.failed", code = %failure.code, reason = failure.reason, detail = %failure.operator);
+            tracing::error!(event = "request.failed", r#ref = %reference, code = %failure.code, reason = failure.reason, detail = %failure.operator);
         } else {
-            tracing::info!(event = "request.refused", code = %failure.code, reason = failure.reason, detail = %failure.operator);
+            tracing::info!(event = "request.refused", r#ref = %reference, code = %failure.code, reason = failure.reason, detail = %failure.operator);
         }
         Self {
             code: failure.code,
-            reference: None,
+            reference: Some(reference),
             form,
         }
     }
