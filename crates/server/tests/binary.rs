@@ -336,7 +336,18 @@ async fn an_operator_lists_shows_disables_enables_and_promotes_beside_a_running_
     let list: serde_json::Value = serde_json::from_str(&list.out).unwrap();
     assert_eq!(list["users"][0]["email"], ALICE);
 
+    let none = home.run(&["user", "list", "--limit", "0"]);
+    assert!(!none.ok && none.err.contains("--limit"), "{}", none.err);
+
     assert!(home.run(&["user", "admin", ALICE]).ok);
+    let listed = home.run(&["user", "list"]);
+    assert!(
+        listed
+            .out
+            .contains("  active, admin  alice@example.com  Alice Adams\n"),
+        "{}",
+        listed.out
+    );
     let promoted = home.run(&["--json", "user", "show", ALICE]);
     let promoted: serde_json::Value = serde_json::from_str(&promoted.out).unwrap();
     assert_eq!(promoted["is_superuser"], true);

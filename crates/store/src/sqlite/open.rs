@@ -29,7 +29,7 @@ pub enum OpenMode {
 #[non_exhaustive]
 pub enum OpenError {
     /// The command line finds no file: it looks at what a server made, and makes nothing.
-    #[error("there is no database {}. Run this where the server runs, or set database_url; `vestibule serve` makes one", .0.display())]
+    #[error("there is no database {}. Run this where the server runs, or set database_url; `vestibule serve` makes one, and that of `vestibule dev` is sqlite://vestibule-dev.db", .0.display())]
     Missing(PathBuf),
     /// Another server has it.
     #[error("{} is in use by another `vestibule serve`. Stop it, or give this one another database_url", .0.display())]
