@@ -69,7 +69,7 @@ async fn handlers_that_take_a_user_let_nobody_else_in() {
         );
         assert_eq!(
             (page.header("cache-control"), page.header("vary")),
-            ("no-store", "Cookie")
+            ("no-store", "Cookie, Authorization")
         );
     }
     for path in ["/either", "/option"] {

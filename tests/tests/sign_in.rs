@@ -1118,3 +1118,56 @@ async fn a_public_url_with_a_path_keeps_every_address_below_it() {
         "http://localhost:8000/auth-app/account"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_asked_is_a_page_for_people_and_a_problem_for_programs() {
+    let app = App::with(Setup {
+        public_url: "http://localhost:8000/app".into(),
+        ..Setup::default()
+    })
+    .await;
+    let mut browser = app.browser();
+    // A method that does not fit: somebody typed the address of a form.
+    let person = browser.get("/auth/logout").await;
+    assert_eq!(
+        (person.status, person.location()),
+        (StatusCode::SEE_OTHER, "/app/error?code=method_not_allowed")
+    );
+    let program = browser.get_json("/auth/logout").await;
+    assert_eq!(
+        (program.status, program.code().as_str()),
+        (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed")
+    );
+    // A provider's name that is no text.
+    for path in ["/auth/%ff/login", "/auth/%ff/callback"] {
+        let answer = browser.get(path).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{path}");
+        assert!(answer.location().starts_with("/app/error?code="), "{path}");
+    }
+    // A form of another site: the page for it lies below our path too.
+    let request = Request::post("/logout")
+        .header("accept", "text/html")
+        .header("sec-fetch-site", "cross-site")
+        .body(Body::empty())
+        .unwrap();
+    let refused = browser.send(request).await;
+    assert!(
+        refused
+            .location()
+            .starts_with("/app/error?code=csrf_failed&ref="),
+        "{}",
+        refused.location()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_before_a_sign_in_began_has_a_reference_too() {
+    let app = App::start().await;
+    let mut browser = app.browser();
+    let first = browser.get("/auth/nobody/login").await;
+    assert_eq!(first.code(), "provider_unknown");
+    let page = browser.get(first.location()).await;
+    assert!(page.body.contains(&first.reference()), "{}", page.body);
+    let second = browser.get("/auth/nobody/login").await;
+    assert_ne!(first.reference(), second.reference());
+}

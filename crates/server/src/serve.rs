@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
-use axum::{Json, Router};
 use http::{HeaderMap, StatusCode, Version, header};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -51,8 +51,7 @@ async fn one_host(request: Request, next: Next) -> Response {
     let is_missing =
         hosts == 0 && request.version() == Version::HTTP_11 && request.uri().host().is_none();
     if hosts > 1 || is_missing {
-        let problem = Json(json!({ "detail": "bad_request", "code": "bad_request" }));
-        return (StatusCode::BAD_REQUEST, problem).into_response();
+        return (StatusCode::BAD_REQUEST, "a request names one Host\n").into_response();
     }
     next.run(request).await
 }
@@ -69,8 +68,19 @@ async fn not_found(State(vestibule): State<Vestibule>, headers: HeaderMap) -> Re
     if wants_page {
         return Redirect::to(&vestibule.public_url_of("/error?code=not_found")).into_response();
     }
-    let problem = Json(json!({ "detail": "not_found", "code": "not_found" }));
-    (StatusCode::NOT_FOUND, problem).into_response()
+    let problem = json!({
+        "type": "about:blank",
+        "title": "Nothing is here",
+        "status": 404,
+        "detail": "not_found",
+        "code": "not_found",
+    });
+    (
+        StatusCode::NOT_FOUND,
+        [(header::CONTENT_TYPE, "application/problem+json")],
+        problem.to_string(),
+    )
+        .into_response()
 }
 
 async fn ready(State(vestibule): State<Vestibule>) -> (StatusCode, &'static str) {

@@ -21,6 +21,9 @@ const PEOPLE: [&str; 3] = ["alice@example.com", "bob@example.com", "carol@exampl
 fn the_version_and_the_help_are_there() {
     let home = Home::empty();
     assert!(home.run(&["version"]).out.starts_with("vestibule "));
+    let json: serde_json::Value =
+        serde_json::from_str(&home.run(&["version", "--json"]).out).unwrap();
+    assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
     let help = home.run(&["--help"]);
     for verb in [
         "dev", "serve", "config", "user", "client", "keys", "version",
@@ -258,6 +261,85 @@ async fn a_database_of_another_secret_is_refused_and_the_previous_secret_leads_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lost_secret_is_named_and_no_other_takes_its_place() {
+    let idp = provider().await;
+    let home = Home::at(&idp);
+    home.serve().kill();
+    let secret = home.path().join("vestibule.secret");
+    std::fs::rename(&secret, home.path().join("elsewhere")).unwrap();
+    for verb in [&["serve"] as &[&str], &["keys", "list"], &["user", "list"]] {
+        let refused = home.run(verb);
+        assert!(
+            !refused.ok
+                && refused.err.contains("./vestibule.secret is missing")
+                && refused.err.contains("backup"),
+            "{verb:?}: {}",
+            refused.err
+        );
+        assert!(!secret.exists(), "{verb:?}");
+    }
+    std::fs::rename(home.path().join("elsewhere"), &secret).unwrap();
+    home.serve();
+}
+
+#[test]
+fn what_is_no_database_is_refused_with_what_to_do_and_left_as_it_is() {
+    let good = configuration("http://127.0.0.1:9");
+    let home = Home::with(&format!("database_url = \"sqlite://folder\"\n{good}"));
+    std::fs::create_dir(home.path().join("folder")).unwrap();
+    let refused = home.run(&["serve"]);
+    assert!(
+        !refused.ok && refused.err.contains("error: ./folder is a folder"),
+        "{}",
+        refused.err
+    );
+    assert!(
+        refused
+            .err
+            .contains("database_url = \"sqlite://./folder/vestibule.db\""),
+        "{}",
+        refused.err
+    );
+    assert!(!home.path().join("folder.lock").exists());
+
+    let home = Home::with(&format!("database_url = \"sqlite://notes.txt\"\n{good}"));
+    let notes = "what somebody wrote down ".repeat(100);
+    std::fs::write(home.path().join("notes.txt"), &notes).unwrap();
+    let refused = home.run(&["serve"]);
+    assert!(
+        !refused.ok && refused.err.contains("no") && refused.err.contains("database_url"),
+        "{}",
+        refused.err
+    );
+    let left = std::fs::read_to_string(home.path().join("notes.txt")).unwrap();
+    assert_eq!(left, notes);
+
+    let home = Home::with(&format!("data_dir = \"missing\"\n{good}"));
+    let refused = home.run(&["serve"]);
+    assert!(
+        !refused.ok
+            && refused.err.contains("./missing/vestibule.db:")
+            && refused.err.contains("data_dir"),
+        "{}",
+        refused.err
+    );
+}
+
+#[test]
+fn a_program_reads_what_is_wrong_with_a_configuration_as_json() {
+    let home = Home::with(&format!(
+        "nonsense = 1\n{}",
+        configuration("http://127.0.0.1:9")
+    ));
+    let checked = home.run(&["config", "check", "--json"]);
+    assert!(!checked.ok);
+    let json: serde_json::Value = serde_json::from_str(&checked.out).unwrap();
+    assert_eq!(json["ok"], false);
+    assert_eq!(json["errors"][0]["key"], "nonsense");
+    assert!(checked.err.contains("nonsense"), "{}", checked.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_term_signal_lets_a_sign_in_that_is_under_way_end() {
     let idp = provider().await;
     let home = Home::at(&idp);
@@ -298,6 +380,13 @@ async fn an_operator_lists_shows_disables_enables_and_promotes_beside_a_running_
     assert!(home.run(&["user", "list"]).out.contains(ALICE));
     let shown = home.run(&["user", "show", ALICE]);
     assert!(shown.out.contains(idp.issuer()), "{}", shown.out);
+    for row in [
+        "name      Alice Adams\n",
+        "state     active\n",
+        "created   20",
+    ] {
+        assert!(shown.out.contains(row), "{row}: {}", shown.out);
+    }
     assert!(home.run(&["user", "show", "ALICE@EXAMPLE.COM"]).ok);
     let unknown = home.run(&["user", "show", "nobody@example.com"]);
     assert!(
@@ -310,7 +399,18 @@ async fn an_operator_lists_shows_disables_enables_and_promotes_beside_a_running_
     let list: serde_json::Value = serde_json::from_str(&list.out).unwrap();
     assert_eq!(list["users"][0]["email"], ALICE);
 
+    let none = home.run(&["user", "list", "--limit", "0"]);
+    assert!(!none.ok && none.err.contains("--limit"), "{}", none.err);
+
     assert!(home.run(&["user", "admin", ALICE]).ok);
+    let listed = home.run(&["user", "list"]);
+    assert!(
+        listed
+            .out
+            .contains("  active, admin  alice@example.com  Alice Adams\n"),
+        "{}",
+        listed.out
+    );
     let promoted = home.run(&["--json", "user", "show", ALICE]);
     let promoted: serde_json::Value = serde_json::from_str(&promoted.out).unwrap();
     assert_eq!(promoted["is_superuser"], true);
@@ -338,10 +438,17 @@ async fn keys_are_listed_and_rotated_and_no_private_half_is_shown() {
     let before = home.run(&["keys", "list"]);
     assert!(before.ok, "{}", before.err);
     assert_eq!(before.out.lines().count(), 1, "{}", before.out);
+    assert!(
+        before.out.contains("  ES256  signs since 20") && before.out.ends_with(" UTC\n"),
+        "{}",
+        before.out
+    );
     assert!(home.run(&["keys", "rotate"]).ok);
     let after = home.run(&["keys", "list"]);
     assert_eq!(after.out.lines().count(), 2, "{}", after.out);
+    assert!(after.out.contains("signs from 20"), "{}", after.out);
     let json = home.run(&["--json", "keys", "list"]);
+    assert!(json.out.contains("\"active_from\":\"20"), "{}", json.out);
     assert!(
         !json.out.contains("\"d\"") && !json.out.contains("sealed"),
         "{}",
@@ -567,8 +674,14 @@ fn the_configuration_is_shown_with_its_origins_and_without_its_secrets() {
 #[tokio::test(flavor = "multi_thread")]
 async fn dev_needs_nothing_and_signs_a_person_in() {
     let home = Home::empty();
+    // Where another program has it already, that does as well.
+    let _taken = TcpListener::bind("127.0.0.1:8000");
     let server = home.dev();
     let said = server.said();
+    assert!(
+        said.contains("port 8000 is taken by another program; 80"),
+        "{said}"
+    );
     let line = said
         .lines()
         .find(|line| line.contains("sign-in page"))

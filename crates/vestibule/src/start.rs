@@ -8,7 +8,7 @@ use vestibule_oidc::{ClientSecret, Provider};
 use vestibule_store::{OpenError, OpenMode, SqliteStore};
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, ConfigErrors, Flags, SecretError, Sources};
+use crate::config::{Config, ConfigErrors, Flags, Made, SecretError, Sources};
 use crate::error::Failure;
 use crate::grants::Redeeming;
 use crate::http::{HttpClient, Transport};
@@ -268,7 +268,11 @@ impl Builder {
             Some(store) => store,
             None => open(config.database.clone(), mode).await?,
         };
-        let secret = config.secret.load_or_create()?;
+        // The command line looks at what a server made, and makes nothing.
+        let (secret, made) = match mode {
+            OpenMode::Serve => config.secret.load_or_create()?,
+            OpenMode::CommandLine => (config.secret.load()?, Made::Before),
+        };
         let sealer = Sealer::new(
             secret.expose(),
             config
@@ -281,6 +285,12 @@ impl Builder {
             .await
             .map_err(Failure::from)?;
         if check == SecretCheck::Other {
+            // A fresh secret beside an old database helps nobody, and would hide that the old one is gone.
+            if made == Made::Now
+                && let Some(missing) = config.secret.take_back()
+            {
+                return Err(missing.into());
+            }
             return Err(StartError::OtherSecret(config.database));
         }
 

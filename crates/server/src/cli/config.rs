@@ -14,6 +14,16 @@ pub(crate) enum Verb {
 }
 
 pub(crate) fn run(global: &Global, verb: &Verb) -> Result<(), CliError> {
+    let outcome = read(global, verb);
+    if let (true, Err(CliError::Config(errors))) = (global.json, &outcome) {
+        // For programs, what is wrong is the answer; people read it on stderr as ever.
+        let errors: Vec<Value> = errors.all().iter().map(|error| json!({ "key": error.key, "found": error.found, "problem": error.problem, "remedy": error.remedy })).collect();
+        print(&json!({ "ok": false, "errors": errors }).to_string())?;
+    }
+    outcome
+}
+
+fn read(global: &Global, verb: &Verb) -> Result<(), CliError> {
     let config = load(global)?;
     match verb {
         Verb::Show => {

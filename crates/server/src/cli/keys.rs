@@ -6,7 +6,7 @@ use vestibule::Vestibule;
 use vestibule::accounts::{StoredKey, Timestamp};
 use vestibule::clock::{Clock as _, SystemClock};
 
-use super::{CliError, Global, print, say};
+use super::{CliError, Global, print, rfc3339, say, when};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -124,27 +124,22 @@ impl State {
 
 fn line(key: &StoredKey, state: State) -> String {
     let does = match state {
-        State::Waits => format!("signs from {}", time(key.active_from)),
+        State::Waits => format!("signs from {}", when(key.active_from)),
         State::Signs => "signs".to_owned(),
         State::Published => "published".to_owned(),
         State::Retired => "no longer published".to_owned(),
     };
     let until = match (state, key.retired_at) {
-        (State::Published, Some(at)) => format!(" until {}", time(at)),
-        (State::Waits | State::Signs, Some(at)) => format!(", published until {}", time(at)),
+        (State::Published, Some(at)) => format!(" until {}", when(at)),
+        (State::Waits | State::Signs, Some(at)) => format!(", published until {}", when(at)),
         (State::Retired, _) | (_, None) => String::new(),
     };
     format!(
         "{}  {}  made {}  {does}{until}",
         key.kid,
         key.algorithm,
-        time(key.created_at)
+        when(key.created_at)
     )
-}
-
-/// A time for people: RFC 3339, UTC, whole seconds.
-fn time(at: Timestamp) -> String {
-    jiff::Timestamp::from_second(at.seconds()).map_or_else(|_| "-".to_owned(), |at| at.to_string())
 }
 
 fn as_json(key: &StoredKey, state: State) -> Value {
@@ -152,8 +147,8 @@ fn as_json(key: &StoredKey, state: State) -> Value {
         "kid": key.kid,
         "alg": key.algorithm,
         "state": state.word(),
-        "created_at": key.created_at.seconds(),
-        "active_from": key.active_from.seconds(),
-        "retired_at": key.retired_at.map(|at| at.seconds()),
+        "created_at": rfc3339(key.created_at),
+        "active_from": rfc3339(key.active_from),
+        "retired_at": key.retired_at.map(rfc3339),
     })
 }

@@ -12,6 +12,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use serde_json::json;
+use vestibule::accounts::Timestamp;
 use vestibule::config::{Config, Flags, Sources};
 use vestibule::{Builder, Failure, StartError, Vestibule};
 
@@ -32,7 +34,12 @@ pub(crate) enum CliError {
 
 /// Sign in with Google and any other OpenID provider, on your own database.
 #[derive(Debug, Parser)]
-#[command(name = "vestibule", version, propagate_version = true)]
+#[command(
+    name = "vestibule",
+    version,
+    propagate_version = true,
+    after_help = "Every key is also a variable, such as VESTIBULE_PUBLIC_URL, in the environment or in .env, and a line of\nvestibule.toml; secrets and providers have no flag. `vestibule config show` says what holds and why."
+)]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -217,6 +224,9 @@ pub(crate) fn run() -> Result<(), CliError> {
         Verb::User(verb) => block_on(user::run(&global, verb)),
         Verb::Client(verb) => client::run(&global, &verb),
         Verb::Keys(verb) => block_on(keys::run(&global, verb)),
+        Verb::Version if global.json => {
+            print(&json!({ "version": env!("CARGO_PKG_VERSION") }).to_string())
+        }
         Verb::Version => print(&format!("vestibule {}", env!("CARGO_PKG_VERSION"))),
     }
 }
@@ -256,6 +266,21 @@ fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> CliError {
 async fn beside(global: &Global) -> Result<Vestibule, CliError> {
     let config = load(global)?;
     Ok(Builder::new(config).beside_a_server().build().await?)
+}
+
+/// A time for programs: RFC 3339, in UTC.
+pub(crate) fn rfc3339(time: Timestamp) -> String {
+    jiff::Timestamp::from_microsecond(time.micros())
+        .map_or_else(|_| String::new(), |time| time.to_string())
+}
+
+/// A time for people: the minute, in UTC.
+pub(crate) fn when(time: Timestamp) -> String {
+    let text = rfc3339(time);
+    match (text.get(..10), text.get(11..16)) {
+        (Some(day), Some(minute)) => format!("{day} {minute} UTC"),
+        _ => text,
+    }
 }
 
 /// Data, on stdout.

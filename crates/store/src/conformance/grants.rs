@@ -65,7 +65,7 @@ pub async fn a_sign_in_hands_over_what_it_was_given(store: Arc<dyn Store>) {
 /// Nothing of a sign-in that is not written can be redeemed, and the browser keeps what it has.
 pub async fn a_refused_sign_in_hands_nothing_over(store: Arc<dyn Store>) {
     let (user, old, kept) = with_grant(&store, "ann").await;
-    store.set_superuser(user.id, true, NOW).await.unwrap();
+    linked(&store, &user, "ann at work").await;
     let (code, grant) = (new_code(), new_grant());
     for hand_over in [HandOver::Code(code.clone()), HandOver::Grant(grant.clone())] {
         let mut taken = sign_in(create(None), record("ann"));
@@ -348,9 +348,12 @@ pub async fn a_rotation_raises_the_count_and_sees_the_session(store: Arc<dyn Sto
     }
 
     // What the user became since is in the next answer.
-    store.set_superuser(user.id, true, NOW).await.unwrap();
+    let (now_linked, _) = linked(&store, &user, "ann at work").await;
     let rotated = rotate(&store, &grant, 5, 500).await.unwrap();
-    assert!(rotated.signed_in.user.is_superuser);
+    assert_eq!(rotated.signed_in.user.version, now_linked.version);
+    // Other rights ask for another sign-in.
+    store.set_superuser(user.id, true, NOW).await.unwrap();
+    assert!(rotate(&store, &grant, 6, 500).await.is_err());
 }
 
 /// A front end that refreshes keeps the session from idling out, up to the end of the grant.

@@ -29,6 +29,7 @@ use crate::return_to::ReturnTo;
 pub use self::errors::{ConfigError, ConfigErrors};
 pub use self::proxies::TrustedProxies;
 pub use self::resolve::Shown;
+pub(crate) use self::secret::Made;
 pub use self::secret::{Secret, SecretError, SecretSource};
 pub use self::sources::{Flags, Sources};
 
@@ -79,10 +80,14 @@ impl Config {
         let app_name = read
             .text("app_name")
             .map_or_else(String::new, |(name, _)| name);
-        let data_dir = sources.folder.join(
-            read.text("data_dir")
-                .map_or_else(|| ".".to_owned(), |(path, _)| path),
+        let data_dir = read.text("data_dir").map_or_else(
+            || {
+                read.show("data_dir", "\".\"".into(), &Origin::Default);
+                ".".to_owned()
+            },
+            |(path, _)| path,
         );
+        let data_dir = sources::plain(sources.folder.join(data_dir));
         let database = database(&mut read, &data_dir);
         if read.text("database_schema").is_some() {
             warnings.push("database_schema is for PostgreSQL; with SQLite it does nothing".into());
@@ -253,7 +258,7 @@ fn public_url(read: &mut Resolver<'_>) -> Url {
                 || url.host_str().is_none_or(str::is_empty)
                 || !matches!(url.scheme(), "http" | "https") =>
         {
-            "it is not an http or https URL with a host"
+            return near_url(read, &text, found);
         }
         Ok(url)
             if !url.username().is_empty()
@@ -284,9 +289,29 @@ fn public_url(read: &mut Resolver<'_>) -> Url {
             url.set_path(&path);
             return url;
         }
-        Err(_) => "it is not an absolute URL",
+        Err(_) => return near_url(read, &text, found),
     };
     read.wrong("public_url", found, problem, EXAMPLE);
+    default_public_url()
+}
+
+/// Most often a scheme is all that is missing.
+fn near_url(read: &mut Resolver<'_>, text: &str, found: String) -> Url {
+    let near = ["http", "https"]
+        .into_iter()
+        .filter(|_| !text.contains("://"))
+        .filter_map(|scheme| Url::parse(&format!("{scheme}://{text}")).ok())
+        .find(|url| url.scheme() == "https" || is_loopback(url));
+    let remedy = near.map_or_else(
+        || "write public_url = \"https://app.example\", as people type it".to_owned(),
+        |url| format!("write public_url = \"{}\"", trimmed(&url)),
+    );
+    read.wrong(
+        "public_url",
+        found,
+        "it is not an http or https URL with a host",
+        remedy,
+    );
     default_public_url()
 }
 
@@ -387,7 +412,7 @@ fn database(read: &mut Resolver<'_>, data_dir: &std::path::Path) -> Option<PathB
                 );
                 return None;
             }
-            Some(data_dir.join(path))
+            Some(sources::plain(data_dir.join(path)))
         }
         "postgres" | "postgresql" => {
             read.wrong(

@@ -385,7 +385,21 @@ impl<'a> Resolver<'a> {
             let mut names = Vec::new();
             flatten("", table, &mut names);
             for name in names {
-                if keys::find(&name).is_none() {
+                if keys::TABLES.contains(&name.as_str()) {
+                    self.wrong(
+                        &name,
+                        format!("in {}", path.display()),
+                        "it is a table",
+                        format!(
+                            "begin it with a line [{}]",
+                            if name == "providers" {
+                                "providers.google"
+                            } else {
+                                &name
+                            }
+                        ),
+                    );
+                } else if keys::find(&name).is_none() {
                     let remedy = keys::nearest_key(&name).map_or_else(
                         || "take it out".to_owned(),
                         |near| format!("did you mean {near}?"),

@@ -331,6 +331,11 @@ fn a_file_that_is_no_toml_is_named_with_its_line() {
         text.contains("vestibule.toml") && text.contains("line 2"),
         "{text}"
     );
+    // What is wrong stands at the very beginning of its line.
+    let twice = load(&[], "signup = \"open\"\nsignup = \"open\"\n")
+        .unwrap_err()
+        .to_string();
+    assert!(twice.contains("line 2"), "{twice}");
     let flags = Flags {
         config: Some("nowhere.toml".into()),
         values: Vec::new(),
@@ -340,6 +345,27 @@ fn a_file_that_is_no_toml_is_named_with_its_line() {
             .unwrap_err()
             .to_string()
             .contains("nowhere.toml")
+    );
+}
+
+#[test]
+fn a_public_url_that_lacks_its_scheme_is_told_with_the_one_that_fits() {
+    for (text, remedy) in [
+        ("localhost:8000", "\"http://localhost:8000\""),
+        ("app.example", "\"https://app.example\""),
+        ("app.example/sign-in", "\"https://app.example/sign-in\""),
+    ] {
+        let errors = load(&[("VESTIBULE_PUBLIC_URL", text)], "").unwrap_err();
+        assert!(errors.to_string().contains(remedy), "{errors}");
+    }
+}
+
+#[test]
+fn a_value_in_place_of_a_table_is_told_so() {
+    let errors = load(&[], "providers = 3\n").unwrap_err();
+    assert!(
+        errors.to_string().contains("a line [providers.google]"),
+        "{errors}"
     );
 }
 

@@ -6,7 +6,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::json;
 
 use crate::Vestibule;
@@ -45,16 +45,17 @@ pub(super) fn wants_page(headers: &HeaderMap) -> Form {
 }
 
 impl Answer {
-    /// An error outside of sign-ins. It is logged here, once.
-    pub(super) fn failed(_vestibule: &Vestibule, failure: Failure, form: Form) -> Self {
+    /// An error outside of sign-ins. It is logged here, once, under the reference that the asker is given.
+    pub(super) fn failed(vestibule: &Vestibule, failure: Failure, form: Form) -> Self {
+        let reference = Reference::of_request(vestibule.random());
         if failure.code.status().is_server_error() {
-            tracing::error!(event = "request.failed", code = %failure.code, reason = failure.reason, detail = %failure.operator);
+            tracing::error!(event = "request.failed", r#ref = %reference, code = %failure.code, reason = failure.reason, detail = %failure.operator);
         } else {
-            tracing::info!(event = "request.refused", code = %failure.code, reason = failure.reason, detail = %failure.operator);
+            tracing::info!(event = "request.refused", r#ref = %reference, code = %failure.code, reason = failure.reason, detail = %failure.operator);
         }
         Self {
             code: failure.code,
-            reference: None,
+            reference: Some(reference),
             form,
         }
     }
@@ -75,6 +76,11 @@ impl Answer {
             reference: None,
             form,
         }
+    }
+
+    /// The reference that leads to its line in the log.
+    pub(super) fn reference(&self) -> Option<Reference> {
+        self.reference.clone()
     }
 
     /// The answer, with redirects below `base` (`public_url`'s path).
@@ -176,9 +182,16 @@ pub(super) fn nonce(vestibule: &Vestibule) -> String {
     STANDARD_NO_PAD.encode(vestibule.random::<16>())
 }
 
-pub(super) async fn method_not_allowed(request: Request) -> Response {
-    let _ = request;
-    Answer::plain(Code::MethodNotAllowed, Form::Problem).into_response()
+/// A page for people, a problem for programs. Nobody sees what answers HEAD: it is the plain status.
+pub(super) async fn method_not_allowed(
+    State(vestibule): State<Vestibule>,
+    request: Request,
+) -> Response {
+    let form = match *request.method() {
+        Method::HEAD => Form::Problem,
+        _ => wants_page(request.headers()),
+    };
+    Answer::plain(Code::MethodNotAllowed, form).into_response_at(&vestibule.inner.base_path)
 }
 
 /// What every answer of ours carries, where the handler has not said otherwise (S17, S74, S80).
@@ -194,10 +207,18 @@ pub(super) async fn headers(
         .get(header::CACHE_CONTROL)
         .is_some_and(|value| value.as_bytes().starts_with(b"public"))
     {
-        headers.append(
-            header::VARY,
-            HeaderValue::from_static("Cookie, Authorization"),
-        );
+        let also: Vec<&str> = headers
+            .get_all(header::VARY)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .filter(|value| !value.starts_with("Cookie"))
+            .collect();
+        let vary = [&["Cookie, Authorization"], also.as_slice()]
+            .concat()
+            .join(", ");
+        if let Ok(vary) = HeaderValue::try_from(vary) {
+            headers.insert(header::VARY, vary);
+        }
     }
     let mut default = |name: HeaderName, value: &'static str| {
         headers

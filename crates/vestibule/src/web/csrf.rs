@@ -3,7 +3,7 @@
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use http::{HeaderMap, Method, header};
 
 use crate::Vestibule;
@@ -39,8 +39,8 @@ pub(super) async fn guard(
         let answer = Answer::failed(&vestibule, failure, form);
         // 403 at once, also for a page: a redirect would tell the other site's script that it went through.
         return match form {
-            Form::Page => pages_routes::error_page(&vestibule, code, None),
-            Form::Problem => answer.into_response(),
+            Form::Page => pages_routes::error_page(&vestibule, code, answer.reference()),
+            Form::Problem => answer.into_response_at(""),
         };
     }
     next.run(request).await
@@ -54,7 +54,11 @@ fn is_bearer(headers: &HeaderMap) -> bool {
 /// Whether a request comes from our own pages.
 fn is_ours(headers: &HeaderMap, public_origin: &str, has_session: bool) -> bool {
     match (headers.get("sec-fetch-site"), headers.get(header::ORIGIN)) {
-        (Some(site), _) => site == "same-origin" || site == "none",
+        // Each of them, where something on the way added one.
+        (Some(_), _) => headers
+            .get_all("sec-fetch-site")
+            .iter()
+            .all(|site| site == "same-origin" || site == "none"),
         (None, Some(origin)) => origin.as_bytes() == public_origin.as_bytes(),
         // Not a browser, or one from before 2020: nothing that it could be tricked into.
         (None, None) => !has_session,

@@ -26,7 +26,7 @@ use crate::tokens::{NewAccessToken, SCOPE};
 use super::answer::{self, Answer, see_other};
 use super::login::{self, Client};
 use super::pages::{self, Confirm};
-use super::texts::{self, Texts};
+use super::{pages_routes, texts};
 
 /// `GET /oauth/authorize` (RFC 6749 section 4.1.1)
 pub(super) async fn authorize(
@@ -182,13 +182,11 @@ fn confirm(
         .map(ToString::to_string)
         .or_else(|| signed_in.user.name.clone());
     let html = pages::render(&Confirm {
-        nonce: &nonce,
-        product: &vestibule.inner.product,
+        frame: pages_routes::frame(vestibule, &nonce),
         front_end: &to.frontend.name,
         person: person.as_deref(),
         origin: &origin,
         action: &action,
-        texts: Texts::english(),
     });
     // Browsers hold the redirect that answers a form to `form-action` too.
     answer::page_with_form_to(StatusCode::OK, &nonce, &origin, html)

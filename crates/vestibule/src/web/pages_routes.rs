@@ -5,6 +5,8 @@ use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, StatusCode, header};
 use url::form_urlencoded;
 
+use vestibule_accounts::Signup;
+
 use crate::Vestibule;
 use crate::attempt::Reference;
 use crate::error::{Code, Failure};
@@ -14,7 +16,7 @@ use vestibule_oidc::Prompt;
 
 use super::answer::{self, Answer, Form, see_other};
 use super::extract::{CurrentUser, OptionalUser};
-use super::pages::{Account, ErrorPage, IdentityRow, ProviderLink, SignIn, SignOut};
+use super::pages::{Account, ErrorPage, Frame, IdentityRow, ProviderLink, SignIn, SignOut};
 use super::texts::{self, Texts};
 use super::{login, me, pages};
 
@@ -73,10 +75,9 @@ pub(super) async fn sign_in(
         .collect();
     let nonce = answer::nonce(&vestibule);
     let html = pages::render(&SignIn {
-        nonce: &nonce,
-        product: &vestibule.inner.product,
+        frame: frame(&vestibule, &nonce),
         providers: &providers,
-        texts: Texts::english(),
+        is_open: vestibule.inner.policy.signup == Signup::Open,
     });
     answer::page(StatusCode::OK, &nonce, html)
 }
@@ -90,11 +91,9 @@ pub(super) async fn sign_out(
     let nonce = answer::nonce(&vestibule);
     let action = format!("{}/logout", vestibule.inner.base_path);
     let html = pages::render(&SignOut {
-        nonce: &nonce,
-        product: &vestibule.inner.product,
+        frame: frame(&vestibule, &nonce),
         action: &action,
         return_to: return_to.as_ref().map(|(url, _)| url.as_str()),
-        texts: Texts::english(),
     });
     let origin = return_to.map_or_else(String::new, |(_, origin)| origin);
     answer::page_with_form_to(StatusCode::OK, &nonce, &origin, html)
@@ -136,6 +135,7 @@ pub(super) async fn account(
     let rows: Vec<IdentityRow<'_>> = identities
         .iter()
         .map(|identity| IdentityRow {
+            id: &identity.record.provider,
             provider: vestibule
                 .inner
                 .providers
@@ -153,14 +153,13 @@ pub(super) async fn account(
     let nonce = answer::nonce(&vestibule);
     let action = format!("{}/logout", vestibule.inner.base_path);
     let html = pages::render(&Account {
-        nonce: &nonce,
-        product: &vestibule.inner.product,
+        frame: frame(&vestibule, &nonce),
         name: user.name.as_deref(),
         email: email.as_deref(),
         identities: &rows,
         sign_out_action: &action,
         created: created.get(..10).unwrap_or_default(),
-        texts: Texts::english(),
+        created_words: &Texts::english().day(user.created_at),
     });
     answer::page(StatusCode::OK, &nonce, html)
 }
@@ -199,12 +198,10 @@ pub(super) fn error_page(
     let reference = reference.map(|reference| reference.to_string());
     let sign_in = format!("{}/login", vestibule.inner.base_path);
     let html = pages::render(&ErrorPage {
-        nonce: &nonce,
-        product: &vestibule.inner.product,
+        frame: frame(&vestibule, &nonce),
         words: texts::error_text(code),
         reference: reference.as_deref(),
-        retry_href: Some(&sign_in),
-        texts: Texts::english(),
+        sign_in_href: &sign_in,
     });
     answer::page(status, &nonce, html).into_response()
 }
@@ -224,6 +221,15 @@ fn after_sign_out(vestibule: &Vestibule, query: &str) -> Option<(String, String)
         return Some((format!("{origin}/"), origin));
     }
     return_to(vestibule, query).map(|target| (target.as_str().to_owned(), String::new()))
+}
+
+/// What every page has around it.
+pub(super) fn frame<'a>(vestibule: &'a Vestibule, nonce: &'a str) -> Frame<'a> {
+    Frame {
+        nonce,
+        product: &vestibule.inner.product,
+        texts: Texts::english(),
+    }
 }
 
 /// The first `return_to` of a query, if it is ours.
