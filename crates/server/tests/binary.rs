@@ -439,7 +439,7 @@ async fn keys_are_listed_and_rotated_and_no_private_half_is_shown() {
     assert!(before.ok, "{}", before.err);
     assert_eq!(before.out.lines().count(), 1, "{}", before.out);
     assert!(
-        before.out.contains("  ES256  signs since 20") && before.out.ends_with(" UTC\n"),
+        before.out.contains("  ES256  made 20") && before.out.ends_with(" UTC  signs\n"),
         "{}",
         before.out
     );
