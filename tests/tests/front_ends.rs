@@ -146,7 +146,7 @@ async fn post(app: &App, path: &str, authorization: &str, form: &[(&str, &str)])
         request = request.header(header::AUTHORIZATION, authorization);
     }
     app.browser()
-        .send(request.body(Body::from(query(form))).unwrap())
+        .send(request.body(Body::from(query(form))).expect("a form"))
         .await
 }
 
@@ -184,7 +184,7 @@ async fn me(app: &App, access_token: &str) -> Answer {
     let request = Request::get("/users/me")
         .header(header::AUTHORIZATION, format!("Bearer {access_token}"))
         .body(Body::empty())
-        .unwrap();
+        .expect("a path");
     app.browser().send(request).await
 }
 

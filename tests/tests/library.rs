@@ -11,7 +11,7 @@ use vestibule_tests::{App, Browser};
 const ALICE: &str = "alice@example.com";
 
 async fn built(public_url: &str) -> (Vestibule, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder can be made");
     let store = format!("sqlite://{}", folder.path().join("app.db").display());
     let data_dir = folder.path().display().to_string();
     let auth = Vestibule::builder()
@@ -27,7 +27,7 @@ async fn built(public_url: &str) -> (Vestibule, tempfile::TempDir) {
         .settings(&format!("data_dir = {data_dir:?}\napp_name = \"My App\""))
         .build()
         .await
-        .unwrap();
+        .expect("the settings do");
     (auth, folder)
 }
 

@@ -198,7 +198,7 @@ pub(super) fn error_page(
     let reference = reference.map(|reference| reference.to_string());
     let sign_in = format!("{}/login", vestibule.inner.base_path);
     let html = pages::render(&ErrorPage {
-        frame: frame(&vestibule, &nonce),
+        frame: frame(vestibule, &nonce),
         words: texts::error_text(code),
         reference: reference.as_deref(),
         sign_in_href: &sign_in,
