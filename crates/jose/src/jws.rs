@@ -89,7 +89,8 @@ impl CompactJws {
         ) else {
             return Err(JwsError::Format);
         };
-        if header.len() > MAX_HEADER.div_ceil(3) * 4 {
+        // The length of the longest header in base64url.
+        if header.len() > (MAX_HEADER * 4).div_ceil(3) {
             return Err(JwsError::TooLarge);
         }
         let signing_input = token[..header.len() + 1 + payload.len()].to_vec();

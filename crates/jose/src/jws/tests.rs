@@ -153,6 +153,10 @@ fn a_header_ends_at_two_kibibytes() {
             "{len}"
         );
     }
+    // It is measured before it is decoded.
+    let undecodable = |len: usize| format!("{}.e30.AA", "=".repeat(len));
+    assert_eq!(parse(&undecodable(2_731)), Err(JwsError::Format));
+    assert_eq!(parse(&undecodable(2_732)), Err(JwsError::TooLarge));
 }
 
 // S26
