@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use vestibule::accounts::Timestamp;
 use vestibule::clock::{Clock as _, TestClock};
 use vestibule::config::{Config, Flags, Sources};
-use vestibule::{Transport, Vestibule};
+use vestibule::{Builder, Transport, Vestibule};
 use vestibule_devidp::{DevIdp, RedirectUris, default_people};
 use vestibule_store::{OpenMode, SqliteStore};
 
@@ -153,13 +153,13 @@ impl App {
     /// A browser without cookies.
     #[must_use]
     pub fn browser(&self) -> Browser {
-        Browser::new(self.routes.clone(), &self.setup.public_url)
+        Browser::of(self.routes.clone(), &self.setup.public_url)
     }
 
     /// A browser that meets an application's own routes beside ours.
     #[must_use]
     pub fn browser_of(&self, routes: Router) -> Browser {
-        Browser::new(self.routes.clone().merge(routes), &self.setup.public_url)
+        Browser::of(self.routes.clone().merge(routes), &self.setup.public_url)
     }
 
     /// The database file.
@@ -213,15 +213,15 @@ async fn open(
     );
     std::fs::write(folder.path().join("vestibule.toml"), file)?;
     let config = Config::load(&Sources::read(Flags::default(), [], folder.path())?)?;
-    let mut builder = Vestibule::builder(config).clock(clock.clone());
+    let mut builder = Builder::new(config).clock(clock.clone());
     if let Some(readers) = parts.readers_together {
         let store = SqliteStore::open(&folder.path().join("vestibule.db"), OpenMode::Serve)?;
-        builder = builder.store(Arc::new(Together::new(store, readers)));
+        builder = builder.with_store(Arc::new(Together::new(store, readers)));
     }
     if let Some(transport) = parts.transport {
         builder = builder.transport(transport);
     }
-    Ok(builder.start().await?)
+    Ok(builder.build().await?)
 }
 
 fn routes(vestibule: &Vestibule) -> Router {

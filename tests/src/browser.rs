@@ -89,7 +89,9 @@ pub struct Browser {
 }
 
 impl Browser {
-    pub(crate) fn new(routes: Router, public_url: &str) -> Self {
+    /// A browser that meets these routes at `public_url`.
+    #[must_use]
+    pub fn of(routes: Router, public_url: &str) -> Self {
         let origin = Url::parse(public_url)
             .expect("public_url is a URL")
             .origin()

@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Barrier;
 use vestibule::accounts::{
-    Account, Applied, ApplyError, BoxFuture, Claim, EmailKey, Identity, Known, NewPasswordUser,
-    RegisterError, SecretCheck, SessionHash, SessionId, SignIn, SignedIn, StateHash, Store,
+    Account, AddKey, Applied, ApplyError, BoxFuture, Claim, EmailKey, Grant, GrantId, HandOver,
+    Identity, Known, NewPasswordUser, RedeemError, Redemption, RegisterError, RotateError, Rotated,
+    Rotation, SecretCheck, SessionHash, SessionId, SessionKey, SignIn, SignedIn, StateHash, Store,
     StoreError, StoredKey, Timestamp, UnlinkError, User, UserId, UserPage, UserQuery,
 };
 use vestibule_store::SqliteStore;
@@ -56,9 +57,14 @@ impl Store for Together {
     pass_on! {
         fn claim_state(state: StateHash, now: Timestamp) -> Result<Claim, StoreError>;
         fn apply(sign_in: SignIn) -> Result<Applied, ApplyError>;
-        fn session(hash: SessionHash, now: Timestamp) -> Result<Option<SignedIn>, StoreError>;
+        fn session(key: SessionKey, now: Timestamp) -> Result<Option<SignedIn>, StoreError>;
         fn touch_session(id: SessionId, now: Timestamp) -> Result<(), StoreError>;
-        fn end_session(hash: SessionHash) -> Result<bool, StoreError>;
+        fn end_session(hash: SessionHash) -> Result<Option<SessionId>, StoreError>;
+        fn hand_over(session: SessionId, hand_over: HandOver, now: Timestamp) -> Result<bool, StoreError>;
+        fn redeem_code(redemption: Redemption) -> Result<SignedIn, RedeemError>;
+        fn grant(id: GrantId, now: Timestamp) -> Result<Option<Grant>, StoreError>;
+        fn rotate_grant(rotation: Rotation) -> Result<Rotated, RotateError>;
+        fn end_grant(id: GrantId, client_id: String) -> Result<bool, StoreError>;
         fn user(id: UserId) -> Result<Option<User>, StoreError>;
         fn users(query: UserQuery) -> Result<UserPage, StoreError>;
         fn identities(user: UserId) -> Result<Vec<Identity>, StoreError>;
@@ -67,7 +73,8 @@ impl Store for Together {
         fn unlink(account: Account, issuer: String, subject: String, now: Timestamp) -> Result<bool, UnlinkError>;
         fn register(user: NewPasswordUser, now: Timestamp) -> Result<User, RegisterError>;
         fn signing_keys() -> Result<Vec<StoredKey>, StoreError>;
-        fn add_signing_key(key: StoredKey, retire_others_at: Timestamp, only_if_none: bool) -> Result<bool, StoreError>;
+        fn add_signing_key(key: StoredKey, retire_others_at: Timestamp, add: AddKey) -> Result<bool, StoreError>;
+        fn revoke_signing_key(kid: String, replacement: StoredKey, now: Timestamp) -> Result<bool, StoreError>;
         fn check_secret(ours: [u8; 32], previous: Option<[u8; 32]>) -> Result<SecretCheck, StoreError>;
         fn prune(now: Timestamp) -> Result<u64, StoreError>;
         fn ready() -> Result<(), StoreError>;

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use vestibule_devidp::Fault;
-use vestibule_tests::{Answer, App, reason_of};
+use vestibule_tests::{Answer, App, Setup, reason_of};
 
 const ALICE: &str = "alice@example.com";
 
@@ -343,6 +343,39 @@ async fn userinfo_is_asked_only_for_an_address_that_the_id_token_lacks() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn userinfo_is_asked_where_the_id_token_does_not_say_whether_its_address_is_verified() {
+    let app = App::start().await;
+    app.idp.set_fault(Fault::EmailVerifiedInUserinfo);
+    let mut browser = app.browser();
+    assert_eq!(browser.sign_in(ALICE).await.code(), "");
+    assert_eq!(app.idp.counters().userinfo_requests, 1);
+    assert_eq!(browser.get_json("/users/me").await.json()["email"], ALICE);
+    // Where it says no, nobody else is asked.
+    app.idp.set_fault(Fault::EmailUnverified);
+    let refused = app.browser().sign_in("bob@example.com").await;
+    assert_eq!(refused.code(), "email_unverified");
+    assert_eq!(app.idp.counters().userinfo_requests, 1);
+}
+
+// The same: who may come is decided by the domain of an address, which then is asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn userinfo_is_asked_where_only_people_of_some_domains_may_sign_up() {
+    let app = App::with(Setup {
+        top: "require_email = false\nsignup = \"domains\"\nallowed_domains = [\"example.com\"]"
+            .into(),
+        ..Setup::default()
+    })
+    .await;
+    app.idp.set_fault(Fault::NoEmail);
+    assert_eq!(app.browser().sign_in(ALICE).await.code(), "");
+    assert_eq!(app.idp.counters().userinfo_requests, 1);
+    app.idp.set_fault(Fault::NoEmailAnywhere);
+    let answer = app.browser().sign_in("bob@example.com").await;
+    assert_eq!(answer.code(), "domain_not_allowed");
+    assert_eq!(app.counts(), [1, 1, 1]);
+}
+
 // S50, S51
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_may_rotate_between_logins() {
@@ -352,6 +385,55 @@ async fn keys_may_rotate_between_logins() {
         app.idp.rotate_keys();
         app.clock.advance_seconds(11);
     }
+}
+
+// S48 to S50: what is fresh is not asked for, and what is stale is, so that a key that was taken out does not last.
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_and_keys_are_remembered_as_long_as_the_provider_says_and_then_asked_for_again() {
+    let app = App::start().await;
+    let fetches = || {
+        let counters = app.idp.counters();
+        (counters.metadata_fetches, counters.jwks_fetches)
+    };
+    for _ in 0..3 {
+        assert_eq!(app.browser().sign_in(ALICE).await.code(), "");
+        app.clock.advance_seconds(1_000);
+    }
+    assert_eq!(fetches(), (1, 1));
+    // The stand-in says an hour. Who comes first after it does not wait for the answer.
+    app.clock.advance_seconds(601);
+    assert_eq!(app.browser().sign_in(ALICE).await.code(), "");
+    let asked_again = async {
+        while fetches() != (2, 2) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(10), asked_again).await;
+    assert!(in_time.is_ok(), "{:?}", fetches());
+}
+
+// S49
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_sign_ins_at_once_that_need_the_keys_ask_for_them_once() {
+    let app = App::start().await;
+    let mut ready = Vec::new();
+    for _ in 0..20 {
+        let mut browser = app.browser();
+        let url = browser.begin().await;
+        let callback = browser.at_provider(&url, ALICE).await;
+        ready.push((browser, callback));
+    }
+    let tasks: Vec<_> = ready
+        .into_iter()
+        .map(|(mut browser, callback)| {
+            tokio::spawn(async move { browser.get(&callback).await.code() })
+        })
+        .collect();
+    for task in tasks {
+        assert_eq!(task.await.unwrap(), "");
+    }
+    assert_eq!(app.idp.counters().jwks_fetches, 1);
+    assert_eq!(app.counts(), [1, 1, 20]);
 }
 
 // S49

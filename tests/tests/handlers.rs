@@ -69,12 +69,20 @@ async fn handlers_that_take_a_user_let_nobody_else_in() {
         );
         assert_eq!(
             (page.header("cache-control"), page.header("vary")),
-            ("no-store", "Cookie")
+            ("no-store", "Cookie, Authorization")
         );
     }
     for path in ["/either", "/option"] {
         assert_eq!(browser.get(path).await.body, "nobody", "{path}");
     }
+    // An application may nest its routes: the browser comes back to the path that it knows.
+    let mine = get(async move |CurrentUser(user): CurrentUser| user.name.unwrap_or_default());
+    let nested = Router::new().nest("/app", Router::new().route("/mine", mine));
+    let mut elsewhere = app.browser_of(nested.with_state(app.vestibule.clone()));
+    assert_eq!(
+        elsewhere.get("/app/mine?x=1").await.location(),
+        "/login?return_to=%2Fapp%2Fmine%3Fx%3D1"
+    );
 
     browser.sign_in(ALICE).await;
     for path in ["/mine", "/either", "/option", "/verified"] {
@@ -94,7 +102,11 @@ async fn handlers_for_administrators_let_those_in_whom_the_operator_promoted() {
     let me = browser.get_json("/users/me").await.json();
     let id = vestibule::accounts::UserId::parse(me["id"].as_str().unwrap()).unwrap();
     app.vestibule.set_superuser(id, true).await.unwrap();
-    // A new session, since an answer may be believed for a second.
+    // S65: a session from before does not become an administrator's.
+    assert_eq!(
+        status(&mut browser, "/admin").await,
+        (401, "unauthorized".to_owned())
+    );
     browser.sign_in(ALICE).await;
     assert_eq!(browser.get("/admin").await.body, "Alice Adams");
 }

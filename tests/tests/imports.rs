@@ -108,7 +108,9 @@ fn the_store_knows_no_oauth_and_no_policy() {
         for word in [
             "if the e-mail is verified",
             "access_token",
-            "redirect_uri",
+            "refresh_token",
+            "grant_type",
+            "response_type",
             "vestibule_oidc",
         ] {
             assert!(!text.contains(word), "{file} holds {word}");

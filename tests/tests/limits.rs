@@ -158,6 +158,10 @@ async fn a_sign_in_that_panics_costs_itself_and_nothing_else() {
         !answer.location().contains("canary"),
         "the panic's words stay inside"
     );
+    assert!(
+        log_text().contains("\"reason\": \"panic\""),
+        "the operator finds it in the log"
+    );
     assert!(browser.session().is_none());
     assert_eq!(app.counts(), [0, 0, 0]);
     // The attempt is over, and the process serves on.

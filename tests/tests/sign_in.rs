@@ -8,7 +8,7 @@ use http::{Request, StatusCode, header};
 use url::Url;
 use vestibule::accounts::{UserId, UserQuery};
 use vestibule_devidp::Fault;
-use vestibule_tests::{App, Browser, Parts, Setup, reason_of};
+use vestibule_tests::{App, Browser, Parts, Setup, log_text, reason_of};
 
 const ALICE: &str = "alice@example.com";
 const BOB: &str = "bob@example.com";
@@ -524,10 +524,12 @@ async fn an_attempt_of_one_provider_does_not_end_at_another() {
         .replace("/auth/google/", "/auth/other/");
     assert_eq!(browser.get(&callback).await.code(), "provider_mismatch");
     assert_refused(&app, &browser, [0, 0, 0]);
-    assert_eq!(
-        browser.get("/auth/nobody/login").await.code(),
-        "provider_unknown"
-    );
+    for nobody in ["nobody", "Google", "google%00", "%ff", "%2e%2e"] {
+        let answer = browser.get(&format!("/auth/{nobody}/login")).await;
+        assert_eq!(answer.code(), "provider_unknown", "{nobody}");
+        let answer = browser.get(&format!("/auth/{nobody}/callback")).await;
+        assert_eq!(answer.code(), "state_missing", "{nobody}");
+    }
 }
 
 // S64
@@ -638,6 +640,18 @@ async fn a_cookie_that_is_not_exactly_ours_is_nobodys_and_never_an_error() {
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{cookie}");
         assert_eq!(answer.header("www-authenticate"), "Bearer", "S75");
     }
+    // S75: what opens a session opens it from the cookie alone.
+    for request in [
+        Request::get(format!("/users/me?access_token={session}")),
+        Request::get("/users/me").header(header::AUTHORIZATION, format!("Bearer {session}")),
+        Request::get("/users/me").header("x-vestibule-session", &session),
+    ] {
+        let request = request.body(Body::empty()).unwrap();
+        assert_eq!(
+            app.browser().send(request).await.status,
+            StatusCode::UNAUTHORIZED
+        );
+    }
     let request = Request::get("/users/me").header(
         header::COOKIE,
         format!("other=1; vestibule_session={session}"),
@@ -720,13 +734,34 @@ async fn a_return_target_is_a_path_of_ours_or_the_default_page() {
         let callback = browser
             .at_provider(&Url::parse(begun.location()).unwrap(), ALICE)
             .await;
+        // What the callback's own query says changes nothing (ATTACKS F14).
+        let callback = format!("{callback}&return_to=%2Fswapped");
         assert_eq!(
             browser.get(&callback).await.location(),
             target,
             "{return_to}"
         );
     }
-    let long = format!("/auth/google/login?return_to=/{}", "a".repeat(1_100));
+    let log = log_text();
+    assert!(
+        log.contains("return_to.refused") && log.contains("http://localhost:8000.evil.example/"),
+        "the operator reads which target was refused"
+    );
+    // The longest target that is taken fits the attempt's cookie, and so comes back (S9: 1.6 KiB each).
+    let mut browser = app.browser();
+    let longest = format!("/{}", "a".repeat(1_023));
+    let begun = browser
+        .get(&format!("/auth/google/login?return_to={longest}"))
+        .await;
+    let (name, value) = browser.cookies.first_key_value().unwrap();
+    let len = "__Host-".len() + name.len() + "=".len() + value.len();
+    assert!(len <= 1_638, "{len} bytes");
+    let callback = browser
+        .at_provider(&Url::parse(begun.location()).unwrap(), ALICE)
+        .await;
+    let target = format!("http://localhost:8000{longest}");
+    assert_eq!(browser.get(&callback).await.location(), target);
+    let long = format!("/auth/google/login?return_to=/{}", "a".repeat(1_024));
     assert_eq!(app.browser().get(&long).await.code(), "bad_request");
     assert_eq!(
         app.browser()
@@ -781,6 +816,22 @@ async fn pages_carry_their_policy_and_error_pages_fixed_words_alone() {
         "{policy}"
     );
     assert!(policy.contains(&format!("'nonce-{nonce}'")) && !policy.contains("unsafe"));
+    // ATTACKS F21: no page loads anything of another site, the picture of a person included.
+    browser.sign_in(ALICE).await;
+    let account = browser.get("/account").await;
+    for page in [&login, &account, &browser.get("/error").await] {
+        let policy = page.header("content-security-policy");
+        assert!(
+            policy.contains("img-src data:;") && !policy.contains("http"),
+            "{policy}"
+        );
+        assert!(
+            !page.body.contains("src=") && !page.body.contains("//"),
+            "{}",
+            page.body
+        );
+    }
+    browser.post("/logout").await;
     assert_ne!(
         browser
             .get("/login")
@@ -849,6 +900,15 @@ async fn signing_out_is_a_post_from_our_own_pages_that_ends_the_session_everywhe
     }
     let request = Request::post("/logout").body(Body::empty()).unwrap();
     assert_eq!(browser.send(request).await.status, StatusCode::FORBIDDEN);
+    // A form that another site submits is a page to the browser, and the status is the same (ATTACKS A12).
+    let request = Request::post("/logout")
+        .header(header::ACCEPT, "text/html,*/*;q=0.8")
+        .header("sec-fetch-site", "cross-site")
+        .body(Body::empty())
+        .unwrap();
+    let page = browser.send(request).await;
+    assert_eq!(page.status, StatusCode::FORBIDDEN);
+    assert!(page.header("content-type").starts_with("text/html"));
     assert_eq!(app.count("sessions"), 1);
     let mut stolen = browser.clone();
     assert_eq!(stolen.get_json("/users/me").await.status, StatusCode::OK);
@@ -1055,6 +1115,63 @@ async fn a_public_url_with_a_path_keeps_every_address_below_it() {
     );
     assert_eq!(
         browser.get("/account").await.location(),
-        "/auth-app/login?return_to=%2Faccount"
+        "/auth-app/login?return_to=%2Fauth-app%2Faccount"
     );
+    // What stands before us takes the path off, and the browser has it again in the end.
+    let callback = browser
+        .at_provider(&url, ALICE)
+        .await
+        .replace("/auth-app/", "/");
+    assert_eq!(
+        browser.get(&callback).await.location(),
+        "http://localhost:8000/auth-app/account"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_asked_is_a_page_for_people_and_a_problem_for_programs() {
+    let app = App::with(Setup {
+        public_url: "http://localhost:8000/app".into(),
+        ..Setup::default()
+    })
+    .await;
+    let mut browser = app.browser();
+    // A method that does not fit: somebody typed the address of a form.
+    let person = browser.get("/auth/logout").await;
+    assert_eq!(
+        (person.status, person.location()),
+        (StatusCode::SEE_OTHER, "/app/error?code=method_not_allowed")
+    );
+    let program = browser.get_json("/auth/logout").await;
+    assert_eq!(
+        (program.status, program.code().as_str()),
+        (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed")
+    );
+    // A provider's name that is no text.
+    for path in ["/auth/%ff/login", "/auth/%ff/callback"] {
+        let answer = browser.get(path).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{path}");
+        assert!(answer.location().starts_with("/app/error?code="), "{path}");
+    }
+    // A form of another site: it is refused at once, on a page whose links lie below our path.
+    let request = Request::post("/logout")
+        .header("accept", "text/html")
+        .header("sec-fetch-site", "cross-site")
+        .body(Body::empty())
+        .unwrap();
+    let refused = browser.send(request).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    assert!(refused.body.contains("href=\"/app/login\"") && refused.body.contains("<code>"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_before_a_sign_in_began_has_a_reference_too() {
+    let app = App::start().await;
+    let mut browser = app.browser();
+    let first = browser.get("/auth/nobody/login").await;
+    assert_eq!(first.code(), "provider_unknown");
+    let page = browser.get(first.location()).await;
+    assert!(page.body.contains(&first.reference()), "{}", page.body);
+    let second = browser.get("/auth/nobody/login").await;
+    assert_ne!(first.reference(), second.reference());
 }

@@ -80,6 +80,14 @@ pub struct Policy {
     pub require_email: bool,
 }
 
+impl Policy {
+    /// Whether a stranger without an address is refused: where an address is required, or decides who may come.
+    #[must_use]
+    pub fn needs_address(&self) -> bool {
+        self.require_email || matches!(self.signup, Signup::Domains(_))
+    }
+}
+
 /// When an identity may join an account by its address.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Linking {

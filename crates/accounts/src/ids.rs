@@ -62,44 +62,88 @@ public_id!(
     /// A session's public name (`sid`); it opens nothing.
     SessionId
 );
+public_id!(
+    /// What a front end was given at one hand-over (`gid` in our tokens); it opens nothing.
+    GrantId
+);
 
-/// The secret in a session cookie: 32 random bytes. Whoever holds it is signed in.
-#[derive(Clone)]
-pub struct SessionToken(Zeroizing<[u8; 32]>);
+macro_rules! secret_of_32_bytes {
+    ($(#[$meta:meta])* $name:ident, $hash:ident) => {
+        $(#[$meta])*
+        #[derive(Clone)]
+        pub struct $name(Zeroizing<[u8; 32]>);
 
-impl SessionToken {
-    /// A token of 32 bytes from a cryptographic random source.
-    #[must_use]
-    pub fn new(random: [u8; 32]) -> Self {
-        Self(Zeroizing::new(random))
-    }
+        impl $name {
+            /// 32 bytes from a cryptographic random source.
+            #[must_use]
+            pub fn new(random: [u8; 32]) -> Self {
+                Self(Zeroizing::new(random))
+            }
 
-    /// Reads a cookie's value: 43 characters of base64url, nothing else.
-    #[must_use]
-    pub fn parse(cookie: &str) -> Option<Self> {
-        if cookie.len() != 43 {
-            return None;
+            /// Reads the text of one: 43 characters of base64url, nothing else.
+            #[must_use]
+            pub fn parse(text: &str) -> Option<Self> {
+                if text.len() != 43 {
+                    return None;
+                }
+                let bytes = Zeroizing::new(URL_SAFE_NO_PAD.decode(text).ok()?);
+                Some(Self(Zeroizing::new(bytes.as_slice().try_into().ok()?)))
+            }
+
+            /// The text. The only door out.
+            #[must_use]
+            pub fn expose(&self) -> Zeroizing<String> {
+                Zeroizing::new(URL_SAFE_NO_PAD.encode(self.0.as_slice()))
+            }
+
+            /// What the database holds in its place.
+            #[must_use]
+            pub fn hash(&self) -> $hash {
+                $hash(sha256(self.0.as_slice()))
+            }
         }
-        let bytes = Zeroizing::new(URL_SAFE_NO_PAD.decode(cookie).ok()?);
-        Some(Self(Zeroizing::new(bytes.as_slice().try_into().ok()?)))
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(..)"))
+            }
+        }
+    };
+}
+
+secret_of_32_bytes!(
+    /// The secret in a session cookie. Whoever holds it is signed in.
+    SessionToken,
+    SessionHash
+);
+secret_of_32_bytes!(
+    /// The `code` that a front end redeems once (RFC 6749 section 4.1.2).
+    OneTimeCode,
+    CodeHash
+);
+
+/// 32 random bytes of one grant. Together with a key derived from the secret they make its refresh tokens; neither
+/// does alone, so that a copy of the database holds none.
+#[derive(Clone)]
+pub struct GrantKey(Zeroizing<[u8; 32]>);
+
+impl GrantKey {
+    /// 32 bytes from a cryptographic random source, or as a store keeps them.
+    #[must_use]
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(Zeroizing::new(bytes))
     }
 
-    /// The cookie's value. The only door out.
+    /// The bytes. The only door out.
     #[must_use]
-    pub fn expose(&self) -> Zeroizing<String> {
-        Zeroizing::new(URL_SAFE_NO_PAD.encode(self.0.as_slice()))
-    }
-
-    /// What the database holds in its place.
-    #[must_use]
-    pub fn hash(&self) -> SessionHash {
-        SessionHash(sha256(self.0.as_slice()))
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
     }
 }
 
-impl fmt::Debug for SessionToken {
+impl fmt::Debug for GrantKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SessionToken(..)")
+        f.write_str("GrantKey(..)")
     }
 }
 
@@ -134,6 +178,10 @@ macro_rules! hash_of_a_secret {
 hash_of_a_secret!(
     /// SHA-256 of a [`SessionToken`].
     SessionHash
+);
+hash_of_a_secret!(
+    /// SHA-256 of a [`OneTimeCode`].
+    CodeHash
 );
 hash_of_a_secret!(
     /// SHA-256 of a `state`: what makes a login attempt single-use.

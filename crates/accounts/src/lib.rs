@@ -5,6 +5,7 @@
 
 mod decide;
 mod email;
+mod grants;
 mod ids;
 mod records;
 mod store;
@@ -14,12 +15,19 @@ pub use crate::decide::{
     decide,
 };
 pub use crate::email::{EmailAddress, EmailError, EmailKey};
-pub use crate::ids::{SessionHash, SessionId, SessionToken, StateHash, UserId};
+pub use crate::grants::{
+    Grant, HandOver, NewCode, NewGrant, Redemption, Rotated, Rotation, SessionKey,
+};
+pub use crate::ids::{
+    CodeHash, GrantId, GrantKey, OneTimeCode, SessionHash, SessionId, SessionToken, StateHash,
+    UserId,
+};
 pub use crate::records::{
     Account, Act, Applied, Identity, IdentityRecord, Known, NewPasswordUser, NewSession, NewUser,
     PasswordHash, Session, SignIn, SignedIn, StoredKey, User, UserPage, UserQuery, UserVersion,
 };
 pub use crate::store::{
-    ApplyError, BoxFuture, Claim, RegisterError, SecretCheck, Store, StoreError, UnlinkError,
+    AddKey, ApplyError, BoxFuture, Claim, RedeemError, RegisterError, RotateError, SecretCheck,
+    Store, StoreError, UnlinkError,
 };
 pub use vestibule_oidc::Timestamp;

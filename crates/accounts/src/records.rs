@@ -5,6 +5,7 @@ use core::fmt;
 use zeroize::Zeroizing;
 
 use crate::email::{EmailAddress, EmailKey};
+use crate::grants::HandOver;
 use crate::ids::{SessionHash, SessionId, StateHash, UserId};
 use vestibule_oidc::Timestamp;
 
@@ -222,8 +223,11 @@ pub struct SignIn {
     pub identity: IdentityRecord,
     /// The session that begins.
     pub session: NewSession,
-    /// The browser's old session, which ends.
+    /// The browser's old session, which ends. What it gave to front ends goes over to the new one where it lives and
+    /// both are the same user's, and ends with it where not.
     pub replaces: Option<SessionHash>,
+    /// What a front end gets, in the same transaction.
+    pub hand_over: Option<HandOver>,
     /// The attempt's claim, written beside the session.
     pub claim: StateHash,
     /// The time of the sign-in.

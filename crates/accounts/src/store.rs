@@ -7,7 +7,8 @@ use core::future::Future;
 use core::pin::Pin;
 
 use crate::email::EmailKey;
-use crate::ids::{SessionHash, SessionId, StateHash, UserId};
+use crate::grants::{Grant, HandOver, Redemption, Rotated, Rotation, SessionKey};
+use crate::ids::{GrantId, SessionHash, SessionId, StateHash, UserId};
 use crate::records::{
     Account, Applied, Identity, Known, NewPasswordUser, SignIn, SignedIn, StoredKey, User,
     UserPage, UserQuery,
@@ -71,6 +72,61 @@ pub enum RegisterError {
     Store(#[from] StoreError),
 }
 
+/// Why a code was not redeemed. To the client all are `invalid_grant`.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RedeemError {
+    /// There is no such code, or it went with its session.
+    #[error("no such code: never made, pruned, or its session has ended")]
+    Unknown,
+    /// It is past its end, and was not used.
+    #[error("the code has expired; it lives for 60 seconds")]
+    Expired,
+    /// It was redeemed before; this grant came of it, if it is still there.
+    #[error("the code was redeemed before")]
+    Used(Option<GrantId>),
+    /// It was made for another client. It stays as it is.
+    #[error("the code was made for another client_id")]
+    OtherClient,
+    /// `redirect_uri` is not the one that the code was sent to. The code stays as it is.
+    #[error("the redirect_uri is not the one that the code was sent to")]
+    OtherRedirectUri,
+    /// The verifier does not fit the challenge. The code stays as it is.
+    #[error("the code_verifier does not fit the code_challenge of the authorization request")]
+    Verifier,
+    /// The session is over, or its user is disabled.
+    #[error("the session of the code is over, or its user is disabled")]
+    Ended,
+    /// The database could not.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a refresh token was not rotated. To the client all are `invalid_grant`.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RotateError {
+    /// The token was rotated before, longer ago than the grace. The grant has ended in this transaction, and stays so.
+    #[error("the refresh token was used before; everything that came of its grant has ended")]
+    Reused,
+    /// The grant is over, its session is, or its user is disabled.
+    #[error("the grant or its session is over, or its user is disabled")]
+    Ended,
+    /// The database could not.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// When a signing key is added.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum AddKey {
+    /// In any case.
+    Always,
+    /// Only while the key made last is the one with this `kid`; `None`: while there is none. So that of several
+    /// processes with the same idea one makes a key.
+    IfNewestIs(Option<String>),
+}
+
 /// The outcome of claiming a `state`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Claim {
@@ -115,11 +171,11 @@ pub trait Store: Send + Sync + 'static {
     /// is [`ApplyError::Conflict`].
     fn apply(&self, sign_in: SignIn) -> BoxFuture<'_, Result<Applied, ApplyError>>;
 
-    /// The live session with this secret and its active user; `None` where it ended, expired, idled out, or the user
-    /// is disabled.
+    /// The live session that is found so and its active user; `None` where it ended, expired, idled out, or the user
+    /// is disabled, and by a grant also where the grant is over.
     fn session(
         &self,
-        hash: SessionHash,
+        key: SessionKey,
         now: Timestamp,
     ) -> BoxFuture<'_, Result<Option<SignedIn>, StoreError>>;
 
@@ -127,8 +183,39 @@ pub trait Store: Send + Sync + 'static {
     fn touch_session(&self, id: SessionId, now: Timestamp)
     -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Ends the session with this secret; whether there was one.
-    fn end_session(&self, hash: SessionHash) -> BoxFuture<'_, Result<bool, StoreError>>;
+    /// Ends the session with this secret, and with it every code and grant of its; its name, if there was one.
+    fn end_session(
+        &self,
+        hash: SessionHash,
+    ) -> BoxFuture<'_, Result<Option<SessionId>, StoreError>>;
+
+    /// Gives a front end what it gets in a session that lives already; `false` where the session is over or its user
+    /// disabled, and then nothing was written.
+    fn hand_over(
+        &self,
+        session: SessionId,
+        hand_over: HandOver,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Redeems a code: it is used up, and the grant is there, or nothing happened. Of many callers at once exactly one
+    /// succeeds. A code is remembered as used until it is pruned, a day after its end at the earliest.
+    fn redeem_code(&self, redemption: Redemption) -> BoxFuture<'_, Result<SignedIn, RedeemError>>;
+
+    /// A grant that has not ended: it and its session live, and the user is active.
+    fn grant(
+        &self,
+        id: GrantId,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Option<Grant>, StoreError>>;
+
+    /// Replaces a refresh token by its successor, and counts as the session being seen. Of many callers at once one
+    /// raises the count; the others, and whoever comes within the grace after it, are told the same successor. Later
+    /// the token is [`RotateError::Reused`], and the grant is gone when that is answered.
+    fn rotate_grant(&self, rotation: Rotation) -> BoxFuture<'_, Result<Rotated, RotateError>>;
+
+    /// Ends a grant of this client, and all that came of it; whether there was one.
+    fn end_grant(&self, id: GrantId, client_id: String) -> BoxFuture<'_, Result<bool, StoreError>>;
 
     /// One user.
     fn user(&self, id: UserId) -> BoxFuture<'_, Result<Option<User>, StoreError>>;
@@ -147,7 +234,8 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> BoxFuture<'_, Result<Option<User>, StoreError>>;
 
-    /// Makes a user an administrator or not, raising the version. `None`: no such user.
+    /// Makes a user an administrator or not, raising the version. A change ends every session: one that was stolen
+    /// before must not become an administrator's (S65). `None`: no such user.
     fn set_superuser(
         &self,
         user: UserId,
@@ -174,13 +262,21 @@ pub trait Store: Send + Sync + 'static {
     /// Our signing keys, the oldest first.
     fn signing_keys(&self) -> BoxFuture<'_, Result<Vec<StoredKey>, StoreError>>;
 
-    /// Adds a signing key; every other one that has no end gets `retire_others_at`. With `only_if_none`, nothing
-    /// happens where there is a key already. Whether it was added.
+    /// Adds a signing key; every other one that has no end gets `retire_others_at`. Whether it was added.
     fn add_signing_key(
         &self,
         key: StoredKey,
         retire_others_at: Timestamp,
-        only_if_none: bool,
+        add: AddKey,
+    ) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Removes a signing key at once. Where no other one signs at `now`, `replacement` takes its place in the same
+    /// transaction and signs from `now`. Whether there was such a key; without one nothing is written.
+    fn revoke_signing_key(
+        &self,
+        kid: String,
+        replacement: StoredKey,
+        now: Timestamp,
     ) -> BoxFuture<'_, Result<bool, StoreError>>;
 
     /// Compares the check value of our secret with the database's. An empty place takes `ours`; that of `previous` is
@@ -191,8 +287,8 @@ pub trait Store: Send + Sync + 'static {
         previous: Option<[u8; 32]>,
     ) -> BoxFuture<'_, Result<SecretCheck, StoreError>>;
 
-    /// Removes what is over: sessions and claims past their end, keys past theirs. In chunks, so that logins go on
-    /// between them. How many rows went.
+    /// Removes what is over: sessions, grants and claims past their end, keys past theirs, codes a day past theirs. In
+    /// chunks, so that logins go on between them. How many rows went.
     fn prune(&self, now: Timestamp) -> BoxFuture<'_, Result<u64, StoreError>>;
 
     /// Whether the database answers and takes writes.

@@ -100,6 +100,7 @@ faults! {
         EmailVerifiedAsString = "email-verified-as-string", "`email_verified` is the string \"true\".";
         EmailArray = "email-array", "`email` is an array.";
         NoEmail = "no-email", "The ID token has no e-mail; UserInfo has.";
+        EmailVerifiedInUserinfo = "email-verified-in-userinfo", "The ID token has the e-mail and no `email_verified`; UserInfo says it. This must work.";
         NoEmailAnywhere = "no-email-anywhere", "Neither the ID token nor UserInfo has an e-mail.";
         UserinfoWrongSubject = "userinfo-wrong-subject", "The ID token has no e-mail, and UserInfo is about another `sub`.";
         UserinfoError = "userinfo-error", "The ID token has no e-mail, and UserInfo answers 500.";
@@ -163,6 +164,7 @@ impl Fault {
             self,
             Self::None
                 | Self::AudienceAsArray
+                | Self::EmailVerifiedInUserinfo
                 | Self::TokenTypeLowerCase
                 | Self::NoExpiresIn
                 | Self::JwksBadKeyBeside

@@ -57,6 +57,8 @@ pub(crate) struct Refused<'a> {
     pub(crate) frame: Frame<'a>,
     pub(crate) title: &'a str,
     pub(crate) detail: &'a str,
+    /// Whether a client waits for an answer that it does not get.
+    pub(crate) is_authorization: bool,
 }
 
 /// The faults of one heading.

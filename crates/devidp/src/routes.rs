@@ -52,6 +52,7 @@ pub(crate) fn router(provider: Arc<Provider>, path: &str) -> Router {
             "/elsewhere/token",
             get(elsewhere_token).post(elsewhere_token),
         )
+        .fallback(nowhere)
         .layer(DefaultBodyLimit::max(LONGEST_FORM))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&provider),
@@ -773,7 +774,7 @@ async fn faults(State(provider): Shared) -> Response {
 /// Chooses a fault. Only from a page of ours: another site must not break somebody's development by a hidden form.
 async fn choose_fault(State(provider): Shared, headers: HeaderMap, body: Bytes) -> Response {
     if !is_same_origin(&headers) {
-        return refused_with(
+        return told(
             &provider,
             StatusCode::FORBIDDEN,
             "Not from here",
@@ -786,9 +787,15 @@ async fn choose_fault(State(provider): Shared, headers: HeaderMap, body: Bytes) 
             provider.set_fault(fault);
             Redirect::to(&provider.url("/faults")).into_response()
         }
-        Some(Err(unknown)) => refused(&provider, "No such fault", &unknown.to_string()),
-        None => refused(
+        Some(Err(unknown)) => told(
             &provider,
+            StatusCode::BAD_REQUEST,
+            "No such fault",
+            &unknown.to_string(),
+        ),
+        None => told(
+            &provider,
+            StatusCode::BAD_REQUEST,
             "No fault chosen",
             "Send fault=<name>; the page of faults lists the names.",
         ),
@@ -807,16 +814,32 @@ fn is_same_origin(headers: &HeaderMap) -> bool {
     }
 }
 
+/// An authorization request that must not lead back.
 fn refused(provider: &Provider, title: &str, detail: &str) -> Response {
-    refused_with(provider, StatusCode::BAD_REQUEST, title, detail)
+    page(provider, StatusCode::BAD_REQUEST, |frame| pages::Refused {
+        frame,
+        title,
+        detail,
+        is_authorization: true,
+    })
 }
 
-fn refused_with(provider: &Provider, status: StatusCode, title: &str, detail: &str) -> Response {
+fn told(provider: &Provider, status: StatusCode, title: &str, detail: &str) -> Response {
     page(provider, status, |frame| pages::Refused {
         frame,
         title,
         detail,
+        is_authorization: false,
     })
+}
+
+async fn nowhere(State(provider): Shared) -> Response {
+    told(
+        &provider,
+        StatusCode::NOT_FOUND,
+        "Nothing is here",
+        "The stand-in has no page at this address; its first page is /.",
+    )
 }
 
 fn page<'a, T: Template>(

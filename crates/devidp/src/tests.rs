@@ -449,3 +449,15 @@ async fn it_stops_while_an_answer_is_slow() {
     );
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
 }
+
+#[tokio::test]
+async fn an_address_where_nothing_is_answers_with_a_page() {
+    let idp = started().await;
+    let answer = client()
+        .get(url(&idp, "/nowhere", &[]))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+    assert!(answer.text().await.unwrap().contains("Nothing is here"));
+}

@@ -294,6 +294,9 @@ fn spoil_claims(claims: &mut Map<String, Value>, facts: &Facts<'_>, fault: Fault
     const STRANGER: &str = "another-client.example";
     let now = facts.now;
     spoil_email(claims, fault);
+    if fault == Fault::EmailVerifiedInUserinfo {
+        claims.remove("email_verified");
+    }
     if fault.hides_email() {
         remove_email(claims);
     }

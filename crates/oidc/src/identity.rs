@@ -34,6 +34,8 @@ pub struct VerifiedIdentity {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct PersonClaims {
     pub(crate) email: EmailClaim,
+    /// Whether `email_verified` was said at all.
+    pub(crate) says_verified: bool,
     pub(crate) name: Option<String>,
     pub(crate) picture: Option<String>,
     pub(crate) hosted_domain: Option<String>,
@@ -55,6 +57,7 @@ impl PersonClaims {
         let text = |name| claims.string(name).ok().flatten();
         Ok(Self {
             email,
+            says_verified: claims.contains("email_verified"),
             name: text("name").and_then(clean),
             picture: text("picture")
                 .filter(|url| is_https_picture(url))
@@ -81,6 +84,16 @@ impl VerifiedIdentity {
     #[must_use]
     pub fn email(&self) -> &EmailClaim {
         &self.claims.email
+    }
+
+    /// Whether nothing was said so far that decides about the address: there is none, or no word of `email_verified`.
+    #[must_use]
+    pub fn lacks_address(&self) -> bool {
+        match self.claims.email {
+            EmailClaim::Absent => true,
+            EmailClaim::Unverified(_) => !self.claims.says_verified,
+            EmailClaim::Verified(_) => false,
+        }
     }
 
     /// Whether the provider is authoritative for the verified address.

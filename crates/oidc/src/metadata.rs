@@ -116,7 +116,7 @@ impl Metadata {
         if issuer != provider.issuer.as_str() {
             return Err(MetadataError::Issuer {
                 expected: provider.issuer.to_string(),
-                found: issuer.to_owned(),
+                found: issuer.chars().take(200).collect(),
             });
         }
         let endpoint = |name| -> Result<Url, MetadataError> {

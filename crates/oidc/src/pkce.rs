@@ -16,12 +16,12 @@ pub(crate) fn nonce(secret: &FlowSecret) -> Nonce {
     Nonce::new(derive(secret, b"vestibule flow: nonce"))
 }
 
-/// BASE64URL(SHA256(ASCII(code_verifier))) (RFC 7636 section 4.2).
-pub(crate) fn code_challenge(verifier: &CodeVerifier) -> String {
-    URL_SAFE_NO_PAD.encode(digest::digest(
-        &digest::SHA256,
-        verifier.expose().as_bytes(),
-    ))
+impl CodeVerifier {
+    /// Its `code_challenge` with the method S256: BASE64URL(SHA256(ASCII(code_verifier))) (RFC 7636 section 4.2).
+    #[must_use]
+    pub fn s256_challenge(&self) -> String {
+        URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, self.expose().as_bytes()))
+    }
 }
 
 /// HMAC under a uniformly random key is the expanding half of HKDF for one block (RFC 5869 section 3.3).
@@ -39,7 +39,7 @@ mod tests {
     fn the_challenge_is_that_of_the_specification() {
         let verifier = CodeVerifier::new("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk".into());
         assert_eq!(
-            code_challenge(&verifier),
+            verifier.s256_challenge(),
             "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
         );
     }

@@ -1,13 +1,16 @@
 //! HTTP on a socket: limits on slow clients, one panic costs one request, and a shutdown that lets requests end.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
-use axum::{Json, Router};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode, Version, header};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -17,7 +20,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tower::ServiceExt as _;
 use vestibule::Vestibule;
 
-/// How long a client may take to send its request's head.
+/// How long a client may take to send its request's head, and to say anything at all.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many connections are served at once.
 const MAX_CONNECTIONS: usize = 10_000;
@@ -26,8 +29,8 @@ const MAX_CONNECTIONS: usize = 10_000;
 const BACKLOG: u32 = 1_024;
 /// How long requests may take to end at shutdown: longer than a callback may last.
 const DRAIN: Duration = Duration::from_secs(15);
-/// How often rows that are over are removed.
-const PRUNE_EVERY: Duration = Duration::from_secs(60);
+/// How often rows that are over are removed, and the age of the signing key is looked at.
+const TIDY_EVERY: Duration = Duration::from_secs(60);
 
 /// All routes of the server.
 pub(crate) fn router(vestibule: &Vestibule) -> Router {
@@ -41,7 +44,19 @@ pub(crate) fn router(vestibule: &Vestibule) -> Router {
         .merge(vestibule.routes())
         .merge(vestibule.pages())
         .merge(vestibule.users_api())
+        .layer(middleware::from_fn(one_host))
         .layer(tower_http::catch_panic::CatchPanicLayer::new())
+}
+
+/// RFC 9112 section 3.2: exactly one `Host`, or 400. Whoever stands before us may have read the other one.
+async fn one_host(request: Request, next: Next) -> Response {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    let is_missing =
+        hosts == 0 && request.version() == Version::HTTP_11 && request.uri().host().is_none();
+    if hosts > 1 || is_missing {
+        return (StatusCode::BAD_REQUEST, "a request names one Host\n").into_response();
+    }
+    next.run(request).await
 }
 
 async fn home(State(vestibule): State<Vestibule>) -> Redirect {
@@ -56,8 +71,19 @@ async fn not_found(State(vestibule): State<Vestibule>, headers: HeaderMap) -> Re
     if wants_page {
         return Redirect::to(&vestibule.public_url_of("/error?code=not_found")).into_response();
     }
-    let problem = Json(json!({ "detail": "not_found", "code": "not_found" }));
-    (StatusCode::NOT_FOUND, problem).into_response()
+    let problem = json!({
+        "type": "about:blank",
+        "title": "Nothing is here",
+        "status": 404,
+        "detail": "not_found",
+        "code": "not_found",
+    });
+    (
+        StatusCode::NOT_FOUND,
+        [(header::CONTENT_TYPE, "application/problem+json")],
+        problem.to_string(),
+    )
+        .into_response()
 }
 
 async fn ready(State(vestibule): State<Vestibule>) -> (StatusCode, &'static str) {
@@ -88,7 +114,7 @@ pub(crate) fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 /// Serves until a signal, then lets requests end.
 pub(crate) async fn until_signal(listener: TcpListener, routes: Router, vestibule: Vestibule) {
-    let pruning = tokio::spawn(prune(vestibule.clone()));
+    let pruning = tokio::spawn(keep_tidy(vestibule.clone()));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -100,7 +126,7 @@ pub(crate) async fn until_signal(listener: TcpListener, routes: Router, vestibul
         .timer(TokioTimer::new())
         .keep_alive_interval(Duration::from_secs(30))
         .max_concurrent_streams(128);
-    let connections = std::sync::Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
+    let connections = Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
     let graceful = GracefulShutdown::new();
     let mut signal = std::pin::pin!(signal());
     loop {
@@ -121,8 +147,11 @@ pub(crate) async fn until_signal(listener: TcpListener, routes: Router, vestibul
             }
         };
         let _ = stream.set_nodelay(true);
+        let spoke = Arc::new(AtomicBool::new(false));
+        let speaks = spoke.clone();
         let service = TowerToHyperService::new(routes.clone().map_request(
             move |mut request: Request<hyper::body::Incoming>| {
+                speaks.store(true, Ordering::Relaxed);
                 request
                     .extensions_mut()
                     .insert(ConnectInfo::<SocketAddr>(peer));
@@ -135,7 +164,10 @@ pub(crate) async fn until_signal(listener: TcpListener, routes: Router, vestibul
                 .into_owned(),
         );
         tokio::spawn(async move {
-            let _ = connection.await;
+            tokio::select! {
+                _ = connection => {}
+                () = silence(&spoke) => {}
+            }
             drop(permit);
         });
     }
@@ -155,12 +187,25 @@ pub(crate) async fn until_signal(listener: TcpListener, routes: Router, vestibul
     tracing::info!(event = "server.stopped");
 }
 
-async fn prune(vestibule: Vestibule) {
-    let mut every = tokio::time::interval(PRUNE_EVERY);
+/// Ends where a client has sent no request in time. Until the first bytes tell HTTP/1 from HTTP/2, hyper counts no time:
+/// silent connections would hold their places for ever (ATTACKS J01).
+async fn silence(spoke: &AtomicBool) {
+    tokio::time::sleep(HEADER_TIMEOUT).await;
+    if spoke.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Removes what is over, and renews what is old.
+async fn keep_tidy(vestibule: Vestibule) {
+    let mut every = tokio::time::interval(TIDY_EVERY);
     loop {
         every.tick().await;
         if let Err(error) = vestibule.prune().await {
             tracing::warn!(event = "prune.failed", detail = %error);
+        }
+        if let Err(error) = vestibule.rotate_old_signing_key().await {
+            tracing::warn!(event = "key.not_rotated", detail = %error);
         }
     }
 }

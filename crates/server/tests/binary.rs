@@ -7,8 +7,9 @@
 
 mod support;
 
-use std::net::TcpListener;
-use std::time::Duration;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
 use support::{Home, SECRET, client, configuration, location, provider, sign_in, who};
 use vestibule_devidp::Fault;
@@ -20,13 +21,26 @@ const PEOPLE: [&str; 3] = ["alice@example.com", "bob@example.com", "carol@exampl
 fn the_version_and_the_help_are_there() {
     let home = Home::empty();
     assert!(home.run(&["version"]).out.starts_with("vestibule "));
+    let json: serde_json::Value =
+        serde_json::from_str(&home.run(&["version", "--json"]).out).unwrap();
+    assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
     let help = home.run(&["--help"]);
-    for verb in ["dev", "serve", "config", "user", "keys", "version"] {
+    for verb in [
+        "dev", "serve", "config", "user", "client", "keys", "version",
+    ] {
         assert!(
             help.out.contains(&format!("  {verb}")),
             "{verb}: {}",
             help.out
         );
+    }
+    for (verb, words) in [
+        (["client", "list"], "redirect URIs"),
+        (["config", "check"], "each front end"),
+        (["keys", "revoke"], "nobody is signed out"),
+    ] {
+        let help = home.run(&[verb[0], verb[1], "--help"]);
+        assert!(help.ok && help.out.contains(words), "{}", help.out);
     }
 }
 
@@ -68,6 +82,13 @@ fn what_serve_cannot_run_with_is_refused_with_the_key_what_was_found_and_the_lin
             "a wrong type",
             format!("require_email = \"perhaps\"\n{good}"),
             &["require_email", "perhaps"],
+        ),
+        (
+            "a front end over http",
+            format!(
+                "{good}\n[[frontends]]\nclient_id = \"web\"\nredirect_uris = [\"http://app.example.com/\"]\n"
+            ),
+            &["frontends.web.redirect_uris", "https://app.example.com/"],
         ),
         ("no TOML", format!("{good}\n[["), &["vestibule.toml"]),
     ];
@@ -120,6 +141,77 @@ async fn a_port_in_use_is_refused_before_the_database_is_touched() {
     assert!(!home.database().exists());
 }
 
+/// Sends bytes and reads until the server hangs up; what came, and after how long.
+fn spoken(server: SocketAddr, bytes: &[u8]) -> (String, Duration) {
+    let mut stream = TcpStream::connect(server).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    stream.write_all(bytes).unwrap();
+    let began = Instant::now();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    (text, began.elapsed())
+}
+
+// S78; ATTACKS F16
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_with_two_hosts_or_none_is_refused() {
+    let idp = provider().await;
+    let home = Home::at(&idp);
+    let server = home.serve();
+    let status = |hosts: &str| {
+        let request = format!("GET /auth/providers HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n");
+        let text = spoken(server.address(), request.as_bytes()).0;
+        text.lines().next().unwrap_or_default().to_owned()
+    };
+    assert!(status("Host: a.example\r\n").contains("200"));
+    for hosts in [
+        "",
+        "Host: a.example\r\nHost: evil.example\r\n",
+        "Host: a.example\r\nHost: a.example\r\n",
+    ] {
+        assert!(status(hosts).contains("400"), "{hosts:?}");
+    }
+}
+
+// ATTACKS J01
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_says_nothing_or_half_a_greeting_is_let_go_after_ten_seconds() {
+    let idp = provider().await;
+    let home = Home::at(&idp);
+    let server = home.serve();
+    let address = server.address();
+    let talks: [&[u8]; 4] = [
+        b"",
+        b"PRI * HT",
+        b"GET /login HT",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ];
+    let waiting = talks.map(|bytes| std::thread::spawn(move || silenced(address, bytes)));
+    for (thread, bytes) in waiting.into_iter().zip(talks) {
+        let after = thread.join().unwrap();
+        assert!(
+            (5..20).contains(&after.as_secs()),
+            "{:?} after {after:?}",
+            String::from_utf8_lossy(bytes)
+        );
+    }
+}
+
+/// After how long the server hangs up on somebody who says no more than this.
+fn silenced(server: SocketAddr, bytes: &[u8]) -> Duration {
+    let mut stream = TcpStream::connect(server).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    stream.write_all(bytes).unwrap();
+    let began = Instant::now();
+    // What it says of HTTP/2 and of its limits is read away.
+    while matches!(stream.read(&mut [0; 1_024]), Ok(read) if read > 0) {}
+    began.elapsed()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_serve_on_one_file_is_refused_and_the_first_serves_on() {
     let idp = provider().await;
@@ -169,6 +261,85 @@ async fn a_database_of_another_secret_is_refused_and_the_previous_secret_leads_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lost_secret_is_named_and_no_other_takes_its_place() {
+    let idp = provider().await;
+    let home = Home::at(&idp);
+    home.serve().kill();
+    let secret = home.path().join("vestibule.secret");
+    std::fs::rename(&secret, home.path().join("elsewhere")).unwrap();
+    for verb in [&["serve"] as &[&str], &["keys", "list"], &["user", "list"]] {
+        let refused = home.run(verb);
+        assert!(
+            !refused.ok
+                && refused.err.contains("./vestibule.secret is missing")
+                && refused.err.contains("backup"),
+            "{verb:?}: {}",
+            refused.err
+        );
+        assert!(!secret.exists(), "{verb:?}");
+    }
+    std::fs::rename(home.path().join("elsewhere"), &secret).unwrap();
+    home.serve();
+}
+
+#[test]
+fn what_is_no_database_is_refused_with_what_to_do_and_left_as_it_is() {
+    let good = configuration("http://127.0.0.1:9");
+    let home = Home::with(&format!("database_url = \"sqlite://folder\"\n{good}"));
+    std::fs::create_dir(home.path().join("folder")).unwrap();
+    let refused = home.run(&["serve"]);
+    assert!(
+        !refused.ok && refused.err.contains("error: ./folder is a folder"),
+        "{}",
+        refused.err
+    );
+    assert!(
+        refused
+            .err
+            .contains("database_url = \"sqlite://./folder/vestibule.db\""),
+        "{}",
+        refused.err
+    );
+    assert!(!home.path().join("folder.lock").exists());
+
+    let home = Home::with(&format!("database_url = \"sqlite://notes.txt\"\n{good}"));
+    let notes = "what somebody wrote down ".repeat(100);
+    std::fs::write(home.path().join("notes.txt"), &notes).unwrap();
+    let refused = home.run(&["serve"]);
+    assert!(
+        !refused.ok && refused.err.contains("no") && refused.err.contains("database_url"),
+        "{}",
+        refused.err
+    );
+    let left = std::fs::read_to_string(home.path().join("notes.txt")).unwrap();
+    assert_eq!(left, notes);
+
+    let home = Home::with(&format!("data_dir = \"missing\"\n{good}"));
+    let refused = home.run(&["serve"]);
+    assert!(
+        !refused.ok
+            && refused.err.contains("./missing/vestibule.db:")
+            && refused.err.contains("data_dir"),
+        "{}",
+        refused.err
+    );
+}
+
+#[test]
+fn a_program_reads_what_is_wrong_with_a_configuration_as_json() {
+    let home = Home::with(&format!(
+        "nonsense = 1\n{}",
+        configuration("http://127.0.0.1:9")
+    ));
+    let checked = home.run(&["config", "check", "--json"]);
+    assert!(!checked.ok);
+    let json: serde_json::Value = serde_json::from_str(&checked.out).unwrap();
+    assert_eq!(json["ok"], false);
+    assert_eq!(json["errors"][0]["key"], "nonsense");
+    assert!(checked.err.contains("nonsense"), "{}", checked.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_term_signal_lets_a_sign_in_that_is_under_way_end() {
     let idp = provider().await;
     let home = Home::at(&idp);
@@ -209,6 +380,13 @@ async fn an_operator_lists_shows_disables_enables_and_promotes_beside_a_running_
     assert!(home.run(&["user", "list"]).out.contains(ALICE));
     let shown = home.run(&["user", "show", ALICE]);
     assert!(shown.out.contains(idp.issuer()), "{}", shown.out);
+    for row in [
+        "name      Alice Adams\n",
+        "state     active\n",
+        "created   20",
+    ] {
+        assert!(shown.out.contains(row), "{row}: {}", shown.out);
+    }
     assert!(home.run(&["user", "show", "ALICE@EXAMPLE.COM"]).ok);
     let unknown = home.run(&["user", "show", "nobody@example.com"]);
     assert!(
@@ -221,7 +399,18 @@ async fn an_operator_lists_shows_disables_enables_and_promotes_beside_a_running_
     let list: serde_json::Value = serde_json::from_str(&list.out).unwrap();
     assert_eq!(list["users"][0]["email"], ALICE);
 
+    let none = home.run(&["user", "list", "--limit", "0"]);
+    assert!(!none.ok && none.err.contains("--limit"), "{}", none.err);
+
     assert!(home.run(&["user", "admin", ALICE]).ok);
+    let listed = home.run(&["user", "list"]);
+    assert!(
+        listed
+            .out
+            .contains("  active, admin  alice@example.com  Alice Adams\n"),
+        "{}",
+        listed.out
+    );
     let promoted = home.run(&["--json", "user", "show", ALICE]);
     let promoted: serde_json::Value = serde_json::from_str(&promoted.out).unwrap();
     assert_eq!(promoted["is_superuser"], true);
@@ -249,14 +438,208 @@ async fn keys_are_listed_and_rotated_and_no_private_half_is_shown() {
     let before = home.run(&["keys", "list"]);
     assert!(before.ok, "{}", before.err);
     assert_eq!(before.out.lines().count(), 1, "{}", before.out);
+    assert!(
+        before.out.contains("  ES256  made 20") && before.out.ends_with(" UTC  signs\n"),
+        "{}",
+        before.out
+    );
     assert!(home.run(&["keys", "rotate"]).ok);
     let after = home.run(&["keys", "list"]);
     assert_eq!(after.out.lines().count(), 2, "{}", after.out);
+    assert!(after.out.contains("signs from 20"), "{}", after.out);
     let json = home.run(&["--json", "keys", "list"]);
+    assert!(json.out.contains("\"active_from\":\"20"), "{}", json.out);
     assert!(
         !json.out.contains("\"d\"") && !json.out.contains("sealed"),
         "{}",
         json.out
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_key_is_gone_another_signs_and_nobody_is_signed_out() {
+    let idp = provider().await;
+    let home = Home::at(&idp);
+    let server = home.serve();
+    let session = sign_in(&client(), server.address(), ALICE).await.unwrap();
+    let keys = || -> serde_json::Value {
+        let listed = home.run(&["--json", "keys", "list"]);
+        serde_json::from_str(&listed.out).unwrap()
+    };
+    let first = keys()[0]["kid"].as_str().unwrap().to_owned();
+    assert_eq!(keys()[0]["state"], "signs");
+
+    // A kid may begin with a hyphen.
+    for unknown in ["no-such-key", "-no-such-key"] {
+        let refused = home.run(&["keys", "revoke", unknown]);
+        assert!(!refused.ok);
+        assert!(
+            refused.err.contains(unknown) && refused.err.contains("vestibule keys list"),
+            "{}",
+            refused.err
+        );
+    }
+    assert_eq!(keys()[0]["kid"], first.as_str(), "nothing was written");
+
+    let revoked = home.run(&["--json", "keys", "revoke", &first]);
+    assert!(revoked.ok, "{}", revoked.err);
+    let revoked: serde_json::Value = serde_json::from_str(&revoked.out).unwrap();
+    assert_eq!(revoked["revoked"], first.as_str());
+    let second = keys();
+    assert_eq!(second.as_array().unwrap().len(), 1);
+    assert_ne!(second[0]["kid"], first.as_str());
+    assert_eq!(second[0]["state"], "signs");
+    assert_eq!(who(&client(), server.address(), &session).await, ALICE);
+
+    // For people: what each key does, and times that they can read.
+    assert!(home.run(&["keys", "rotate"]).ok);
+    let listed = home.run(&["keys", "list"]).out;
+    let lines: Vec<&str> = listed.lines().collect();
+    assert!(lines[0].contains("  signs, published until 20"), "{listed}");
+    assert!(lines[1].contains("  signs from 20"), "{listed}");
+    assert!(
+        lines.iter().all(|line| line.contains("  made 20")),
+        "{listed}"
+    );
+    let told = home.run(&["keys", "revoke", second[0]["kid"].as_str().unwrap()]);
+    assert!(
+        told.ok && told.out.is_empty() && told.err.contains("nobody is signed out"),
+        "{}",
+        told.err
+    );
+}
+
+/// Three front ends below a configuration, and two secrets that nothing may print.
+fn with_front_ends() -> String {
+    let configuration = configuration("http://127.0.0.1:9");
+    format!(
+        r#"{configuration}
+[[frontends]]
+client_id = "streamlit"
+client_secret = "canary0f2d6a9c4b8e7135"
+redirect_uris = ["http://localhost:8501/"]
+default = true
+[[frontends]]
+client_id = "article"
+redirect_uris = ["http://localhost:8502/"]
+handoff = "token-query"
+token_lifetime = "10m"
+token_format = "fastapi-users"
+token_secret = "canary0f2d6a9c4b8e71350f2d6a9c4b8e7135"
+[[frontends]]
+client_id = "own-page"
+handoff = "cookie"
+audience = "https://api.example"
+"#
+    )
+}
+
+#[test]
+fn front_ends_are_listed_without_a_database_and_without_their_secrets() {
+    let home = Home::with(&with_front_ends());
+    let listed = home.run(&["client", "list"]);
+    assert!(listed.ok, "{}", listed.err);
+    let rows: Vec<Vec<&str>> = listed
+        .out
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            [
+                "streamlit",
+                "confidential",
+                "code",
+                "at+jwt",
+                "10m",
+                "default",
+                "http://localhost:8501/"
+            ],
+            [
+                "article",
+                "public",
+                "token-query",
+                "fastapi-users",
+                "10m",
+                "-",
+                "http://localhost:8502/"
+            ],
+            ["own-page", "public", "cookie", "at+jwt", "10m", "-", "-"],
+        ]
+    );
+    let json = home.run(&["--json", "client", "list"]);
+    let all: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(
+        all[0],
+        serde_json::json!({
+            "client_id": "streamlit", "name": "Streamlit", "kind": "confidential", "handoff": "code",
+            "token_format": "at+jwt", "token_lifetime": 600, "audience": "streamlit", "default": true,
+            "redirect_uris": ["http://localhost:8501/"],
+        })
+    );
+    assert!(!json.out.contains("canary") && !listed.out.contains("canary"));
+    assert!(!home.database().exists());
+}
+
+#[test]
+fn where_there_is_no_front_end_the_list_says_how_to_add_one_and_that_does() {
+    let home = Home::with(&configuration("http://127.0.0.1:9"));
+    let listed = home.run(&["client", "list"]);
+    assert!(listed.ok && listed.out.is_empty(), "{}", listed.out);
+    let (_, block) = listed.err.split_once("  [[frontends]]").unwrap();
+    let (block, _) = block.split_once("`vestibule config check`").unwrap();
+    let secret = "0f2d6a9c4b8e71350f2d6a9c4b8e7135";
+    let text = format!(
+        "{}\n[[frontends]]{}",
+        configuration("http://127.0.0.1:9"),
+        block.replace("...", secret)
+    );
+    let added = Home::with(&text).run(&["client", "list"]);
+    assert!(
+        added.ok && added.out.starts_with("web  confidential  code"),
+        "{}{}",
+        added.out,
+        added.err
+    );
+    assert_eq!(home.run(&["--json", "client", "list"]).out.trim(), "[]");
+}
+
+// S67
+#[test]
+fn the_check_says_what_each_front_end_may_do_and_warns_of_what_is_dangerous() {
+    let home = Home::with(&with_front_ends());
+    let checked = home.run(&["config", "check"]);
+    assert!(checked.ok, "{}", checked.err);
+    for line in [
+        "streamlit (confidential): receives a code at http://localhost:8501/; default",
+        "article (public): receives a token of 10m in the query at http://localhost:8502/; tokens as fastapi-users makes them",
+        "own-page (public): has the session's cookie on http://localhost:8000; tokens for https://api.example",
+    ] {
+        assert!(
+            checked.out.lines().any(|found| found == line),
+            "{line}: {}",
+            checked.out
+        );
+    }
+    for warning in [
+        "tokens of article go through URLs, where history and logs keep them; handoff = \"code\" does not",
+        "tokens of article live 10m",
+        "our own routes do not take these tokens and they cannot be revoked before they expire",
+    ] {
+        assert!(checked.err.contains(warning), "{warning}: {}", checked.err);
+    }
+    let json = home.run(&["--json", "config", "check"]);
+    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(json["frontends"][1]["handoff"], "token-query");
+    assert_eq!(json["frontends"].as_array().unwrap().len(), 3);
+    assert!(json["warnings"].as_array().unwrap().len() >= 3);
+    let shown = home.run(&["config", "show"]);
+    assert!(
+        shown.out.contains("frontends.article.token_secret = (set)")
+            && !shown.out.contains("canary"),
+        "{}",
+        shown.out
     );
 }
 
@@ -291,8 +674,14 @@ fn the_configuration_is_shown_with_its_origins_and_without_its_secrets() {
 #[tokio::test(flavor = "multi_thread")]
 async fn dev_needs_nothing_and_signs_a_person_in() {
     let home = Home::empty();
+    // Where another program has it already, that does as well.
+    let _taken = TcpListener::bind("127.0.0.1:8000");
     let server = home.dev();
     let said = server.said();
+    assert!(
+        said.contains("port 8000 is taken by another program; 80"),
+        "{said}"
+    );
     let line = said
         .lines()
         .find(|line| line.contains("sign-in page"))

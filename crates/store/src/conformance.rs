@@ -23,6 +23,8 @@
     reason = "a suite of tests: what is not as expected is a panic"
 )]
 
+mod grants;
+
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,11 +32,15 @@ use std::task::Poll;
 
 use tokio::sync::Barrier;
 use vestibule_accounts::{
-    Account, Act, Applied, ApplyError, Claim, EmailAddress, Identity, IdentityRecord, Known,
-    NewPasswordUser, NewSession, NewUser, PasswordHash, RegisterError, SecretCheck, SessionHash,
-    SessionId, SignIn, StateHash, Store, StoreError, StoredKey, Timestamp, UnlinkError, User,
-    UserId, UserPage, UserQuery, UserVersion,
+    Account, Act, AddKey, Applied, ApplyError, Claim, EmailAddress, HandOver, Identity,
+    IdentityRecord, Known, NewPasswordUser, NewSession, NewUser, PasswordHash, RedeemError,
+    RegisterError, RotateError, SecretCheck, SessionHash, SessionId, SessionKey, SignIn, StateHash,
+    Store, StoreError, StoredKey, Timestamp, UnlinkError, User, UserId, UserPage, UserQuery,
+    UserVersion,
 };
+
+pub use self::grants::*;
+use self::grants::{CLIENT, new_code, new_grant, redemption, rotation};
 
 /// Makes a test of each behaviour in [`conformance`](crate::conformance).
 ///
@@ -81,6 +87,33 @@ macro_rules! conformance_tests {
             a_touch_revives_no_ended_session
             activity_raises_the_version_only_when_it_changes
             administration_raises_the_version_only_when_it_changes
+            a_session_is_found_by_its_cookie_its_name_and_its_grant
+            a_sign_in_hands_over_what_it_was_given
+            a_refused_sign_in_hands_nothing_over
+            a_live_session_alone_hands_something_over
+            a_code_is_redeemed_for_a_grant
+            fifty_redemptions_of_one_code_make_one_grant
+            a_code_of_another_client_target_or_verifier_stays_for_the_right_one
+            a_code_cannot_be_redeemed_from_its_end_on
+            a_used_code_is_told_as_used_with_what_came_of_it
+            a_code_of_a_session_that_is_over_is_not_redeemed
+            redemptions_beside_a_disabling_leave_no_grant
+            a_rotation_raises_the_count_and_sees_the_session
+            a_session_whose_grant_is_rotated_does_not_idle_out
+            fifty_rotations_of_one_token_have_one_successor
+            a_token_that_comes_again_within_the_grace_gets_the_same_successor
+            a_token_that_comes_again_after_the_grace_ends_its_grant_for_good
+            a_token_two_rotations_old_ends_its_grant_within_the_grace_too
+            a_reuse_beside_rotations_ends_the_grant_once
+            a_token_that_was_never_made_changes_nothing
+            a_grant_ends_at_its_end_and_with_its_session
+            a_grant_is_ended_by_its_own_client_alone
+            signing_out_ends_codes_and_grants
+            disabling_ends_codes_and_grants_and_enabling_brings_none_back
+            a_new_sign_in_of_the_same_user_keeps_what_the_browser_was_given
+            a_new_sign_in_of_another_user_ends_what_the_browser_was_given
+            a_session_that_is_over_leaves_nothing_to_its_successor
+            an_evicted_claimant_loses_what_it_was_given
             the_last_way_in_is_never_unlinked
             a_password_is_a_way_in_beside_an_identity
             an_unlink_on_an_old_version_is_stale
@@ -96,11 +129,17 @@ macro_rules! conformance_tests {
             a_signing_key_is_kept_as_it_was_given
             a_new_signing_key_retires_the_others_that_have_no_end
             a_first_signing_key_is_added_by_one_of_fifty
+            a_next_signing_key_is_added_by_one_of_twenty
+            a_revoked_signing_key_is_gone_and_somebody_signs
+            a_revocation_beside_another_signer_adds_no_key
+            two_revocations_at_once_leave_a_signer
             a_secret_is_checked_against_the_one_of_the_database
             pruning_removes_only_what_is_over
+            pruning_removes_codes_a_day_after_their_end_and_grants_at_theirs
             an_open_store_is_ready
             a_closed_store_is_unavailable
             a_caller_that_goes_away_undoes_nothing
+            a_caller_that_goes_away_brings_no_grant_back
         }
     };
     (@each $fresh:path; $($behaviour:ident)*) => {$(
@@ -155,7 +194,7 @@ pub async fn a_first_sign_in_makes_a_user_an_identity_and_a_session(store: Arc<d
         }]
     );
     let signed_in = store
-        .session(sign_in.session.hash, NOW)
+        .session(SessionKey::Cookie(sign_in.session.hash), NOW)
         .await
         .unwrap()
         .unwrap();
@@ -549,12 +588,24 @@ pub async fn a_session_ends_at_its_end_and_when_idle(store: Arc<dyn Store>) {
         store.apply(sign_in).await.unwrap();
 
         let end = NOW.plus_seconds(end);
-        let before = store.session(hash, microsecond(end)).await.unwrap();
+        let before = store
+            .session(SessionKey::Cookie(hash), microsecond(end))
+            .await
+            .unwrap();
         assert_eq!(before.unwrap().user, user);
-        assert_eq!(store.session(hash, end).await.unwrap(), None);
+        assert_eq!(
+            store.session(SessionKey::Cookie(hash), end).await.unwrap(),
+            None
+        );
     }
     let unknown = SessionHash::from_bytes(bytes());
-    assert_eq!(store.session(unknown, NOW).await.unwrap(), None);
+    assert_eq!(
+        store
+            .session(SessionKey::Cookie(unknown), NOW)
+            .await
+            .unwrap(),
+        None
+    );
 }
 
 /// Disabling a user ends that user's sessions for good, and nobody else's.
@@ -589,10 +640,11 @@ pub async fn an_ended_session_is_gone_and_ends_once(store: Arc<dyn Store>) {
     let other = sign_in(Act::SignIn(user.account()), record("ann"));
     store.apply(other.clone()).await.unwrap();
 
-    assert!(store.end_session(ended.session.hash).await.unwrap());
+    let end = async || store.end_session(ended.session.hash).await.unwrap();
+    assert_eq!(end().await, Some(ended.session.id));
     assert!(!lives(&store, ended.session.hash).await);
     assert!(lives(&store, other.session.hash).await);
-    assert!(!store.end_session(ended.session.hash).await.unwrap());
+    assert_eq!(end().await, None);
 }
 
 /// A touch puts idleness off. One that comes late takes nothing back, and none moves the end.
@@ -604,7 +656,11 @@ pub async fn a_touch_moves_a_session_forwards_only(store: Arc<dyn Store>) {
     store.apply(sign_in).await.unwrap();
     let at = |seconds| NOW.plus_seconds(seconds);
     let seen = async || {
-        let found = store.session(hash, at(50)).await.unwrap().unwrap();
+        let found = store
+            .session(SessionKey::Cookie(hash), at(50))
+            .await
+            .unwrap()
+            .unwrap();
         found.session.last_seen_at
     };
 
@@ -612,16 +668,40 @@ pub async fn a_touch_moves_a_session_forwards_only(store: Arc<dyn Store>) {
     assert_eq!(seen().await, at(50));
     store.touch_session(id, at(20)).await.unwrap();
     assert_eq!(seen().await, at(50));
-    assert!(store.session(hash, at(149)).await.unwrap().is_some());
-    assert_eq!(store.session(hash, at(150)).await.unwrap(), None);
+    assert!(
+        store
+            .session(SessionKey::Cookie(hash), at(149))
+            .await
+            .unwrap()
+            .is_some()
+    );
+    assert_eq!(
+        store
+            .session(SessionKey::Cookie(hash), at(150))
+            .await
+            .unwrap(),
+        None
+    );
 
     let mut last = 50;
     while last < 990 {
         last = (last + 90).min(990);
         store.touch_session(id, at(last)).await.unwrap();
     }
-    assert!(store.session(hash, at(999)).await.unwrap().is_some());
-    assert_eq!(store.session(hash, at(1_000)).await.unwrap(), None);
+    assert!(
+        store
+            .session(SessionKey::Cookie(hash), at(999))
+            .await
+            .unwrap()
+            .is_some()
+    );
+    assert_eq!(
+        store
+            .session(SessionKey::Cookie(hash), at(1_000))
+            .await
+            .unwrap(),
+        None
+    );
 }
 
 /// A touch of a session that was ended, idled out or expired changes nothing.
@@ -638,9 +718,21 @@ pub async fn a_touch_revives_no_ended_session(store: Arc<dyn Store>) {
         store.apply(over.clone()).await.unwrap();
 
         let end = NOW.plus_seconds(100);
-        assert_eq!(store.session(over.session.hash, end).await.unwrap(), None);
+        assert_eq!(
+            store
+                .session(SessionKey::Cookie(over.session.hash), end)
+                .await
+                .unwrap(),
+            None
+        );
         store.touch_session(over.session.id, end).await.unwrap();
-        assert_eq!(store.session(over.session.hash, end).await.unwrap(), None);
+        assert_eq!(
+            store
+                .session(SessionKey::Cookie(over.session.hash), end)
+                .await
+                .unwrap(),
+            None
+        );
     }
     let unknown = SessionId::new(NOW, bytes());
     store.touch_session(unknown, NOW).await.unwrap();
@@ -670,7 +762,7 @@ pub async fn activity_raises_the_version_only_when_it_changes(store: Arc<dyn Sto
     assert_eq!(store.set_active(nobody, false, NOW).await.unwrap(), None);
 }
 
-/// As with activity; sessions go on.
+/// As with activity; a change of rights ends every session (S65), and what changes nothing ends none.
 pub async fn administration_raises_the_version_only_when_it_changes(store: Arc<dyn Store>) {
     let (user, session) = created(&store, "ann", None).await;
     let later = NOW.plus_seconds(60);
@@ -683,13 +775,14 @@ pub async fn administration_raises_the_version_only_when_it_changes(store: Arc<d
     };
 
     assert_eq!(set(false).await, user);
+    assert!(lives(&store, session.session.hash).await);
     let raised = set(true).await;
+    assert!(!lives(&store, session.session.hash).await);
     assert!(raised.is_superuser && raised.version > user.version);
     assert_eq!(raised.updated_at, later);
     assert_eq!(set(true).await, raised);
     let lowered = set(false).await;
     assert!(!lowered.is_superuser && lowered.version > raised.version);
-    assert!(lives(&store, session.session.hash).await);
 
     let nobody = UserId::new(NOW, bytes());
     assert_eq!(store.set_superuser(nobody, true, NOW).await.unwrap(), None);
@@ -966,13 +1059,13 @@ pub async fn a_signing_key_is_kept_as_it_was_given(store: Arc<dyn Store>) {
     let old = key("old", 0);
     assert!(
         store
-            .add_signing_key(young.clone(), NOW, false)
+            .add_signing_key(young.clone(), NOW, AddKey::Always)
             .await
             .unwrap()
     );
     assert!(
         store
-            .add_signing_key(old.clone(), NOW, false)
+            .add_signing_key(old.clone(), NOW, AddKey::Always)
             .await
             .unwrap()
     );
@@ -985,15 +1078,15 @@ pub async fn a_new_signing_key_retires_the_others_that_have_no_end(store: Arc<dy
     let end = |days| NOW.plus_seconds(days * DAY);
     let (first, second, third) = (key("1", 1), key("2", 2), key("3", 3));
     store
-        .add_signing_key(first.clone(), end(0), false)
+        .add_signing_key(first.clone(), end(0), AddKey::Always)
         .await
         .unwrap();
     store
-        .add_signing_key(second.clone(), end(1), false)
+        .add_signing_key(second.clone(), end(1), AddKey::Always)
         .await
         .unwrap();
     store
-        .add_signing_key(third.clone(), end(2), false)
+        .add_signing_key(third.clone(), end(2), AddKey::Always)
         .await
         .unwrap();
     let expected = [
@@ -1009,7 +1102,7 @@ pub async fn a_new_signing_key_retires_the_others_that_have_no_end(store: Arc<dy
     ];
     assert_eq!(store.signing_keys().await.unwrap(), expected);
 
-    let again = store.add_signing_key(third, end(3), false).await;
+    let again = store.add_signing_key(third, end(3), AddKey::Always).await;
     assert!(again.is_err(), "{again:?}");
     assert_eq!(store.signing_keys().await.unwrap(), expected);
 }
@@ -1019,7 +1112,7 @@ pub async fn a_first_signing_key_is_added_by_one_of_fifty(store: Arc<dyn Store>)
     let added = at_once(&store, 50, |store, which| async move {
         let key = key(&format!("{which}"), 0);
         store
-            .add_signing_key(key, NOW.plus_seconds(DAY), true)
+            .add_signing_key(key, NOW.plus_seconds(DAY), AddKey::IfNewestIs(None))
             .await
             .unwrap()
     })
@@ -1030,6 +1123,137 @@ pub async fn a_first_signing_key_is_added_by_one_of_fifty(store: Arc<dyn Store>)
     assert_eq!(keys.len(), 1);
     // The forty-nine retired nothing either.
     assert_eq!(keys[0].retired_at, None);
+}
+
+/// Twenty processes that find the newest key too old and make the next: one is added. A newest key of another name, or
+/// none, is not what they saw.
+pub async fn a_next_signing_key_is_added_by_one_of_twenty(store: Arc<dyn Store>) {
+    let end = NOW.plus_seconds(DAY);
+    let add = async |kid: &str, age, add| {
+        let added = store.add_signing_key(key(kid, age), end, add).await;
+        added.unwrap()
+    };
+    let newest_is = |kid: &str| AddKey::IfNewestIs(Some(kid.into()));
+    assert!(!add("none", 0, newest_is("newest")).await);
+    // The one made last is not the one added last.
+    assert!(add("newest", 10, AddKey::Always).await);
+    assert!(add("older", 5, AddKey::Always).await);
+    for other in [AddKey::IfNewestIs(None), newest_is("older"), newest_is("")] {
+        assert!(!add("none", 20, other).await);
+    }
+
+    let added = at_once(&store, 20, |store, which| async move {
+        let key = key(&format!("next {which}"), 20);
+        let newest = AddKey::IfNewestIs(Some("newest".into()));
+        let end = NOW.plus_seconds(2 * DAY);
+        store.add_signing_key(key, end, newest).await.unwrap()
+    })
+    .await;
+
+    assert_eq!(added.iter().filter(|added| **added).count(), 1);
+    let keys = store.signing_keys().await.unwrap();
+    assert_eq!(keys.len(), 3);
+    assert!(keys[2].kid.starts_with("next ") && keys[2].retired_at.is_none());
+}
+
+/// The only signer is replaced in the same act, by one that signs from then on. A key that is not there is not revoked,
+/// and brings no replacement.
+pub async fn a_revoked_signing_key_is_gone_and_somebody_signs(store: Arc<dyn Store>) {
+    let now = NOW.plus_seconds(1_000);
+    let revoke = async |kid: &str, replacement: StoredKey| {
+        let revoked = store.revoke_signing_key(kid.into(), replacement, now).await;
+        revoked.unwrap()
+    };
+    assert!(!revoke("leaked", key("none", 1_000)).await);
+    assert_eq!(store.signing_keys().await.unwrap(), []);
+
+    // One past its end, and one that is published and does not sign yet: they sign nothing.
+    let over = StoredKey {
+        retired_at: Some(now),
+        ..key("over", 0)
+    };
+    let coming = StoredKey {
+        active_from: Timestamp::from_micros(now.micros() + 1),
+        ..key("coming", 10)
+    };
+    for added in [over.clone(), key("leaked", 5), coming.clone()] {
+        let end = now.plus_seconds(DAY);
+        let added = store.add_signing_key(added, end, AddKey::Always).await;
+        assert!(added.unwrap());
+    }
+    let before = store.signing_keys().await.unwrap();
+    assert!(!revoke("unknown", key("none", 1_000)).await);
+    assert_eq!(store.signing_keys().await.unwrap(), before);
+
+    let replacement = key("replacement", 1_000);
+    assert!(revoke("leaked", replacement.clone()).await);
+    let replacement = StoredKey {
+        active_from: now,
+        ..replacement
+    };
+    let after = [over, coming, replacement];
+    assert_eq!(store.signing_keys().await.unwrap(), after);
+    assert!(!revoke("leaked", key("none", 1_000)).await);
+    assert_eq!(store.signing_keys().await.unwrap(), after);
+}
+
+/// Where somebody else signs, also one whose end is set, no replacement is needed.
+pub async fn a_revocation_beside_another_signer_adds_no_key(store: Arc<dyn Store>) {
+    let now = NOW.plus_seconds(1_000);
+    // The last moment at which it signs, and the first.
+    let ending = StoredKey {
+        retired_at: Some(Timestamp::from_micros(now.micros() + 1)),
+        ..key("ending", 0)
+    };
+    let beginning = StoredKey {
+        active_from: now,
+        ..key("beginning", 10)
+    };
+    for added in [ending.clone(), key("leaked", 5), beginning] {
+        let end = now.plus_seconds(DAY);
+        let added = store.add_signing_key(added, end, AddKey::Always).await;
+        assert!(added.unwrap());
+    }
+    let revoke = async |kid: &str| {
+        let replacement = key("replacement", 1_000);
+        let revoked = store.revoke_signing_key(kid.into(), replacement, now).await;
+        assert!(revoked.unwrap(), "{kid}");
+        let keys = store.signing_keys().await.unwrap();
+        keys.into_iter().map(|key| key.kid).collect::<Vec<_>>()
+    };
+
+    assert_eq!(revoke("leaked").await, ["ending", "beginning"]);
+    assert_eq!(revoke("ending").await, ["beginning"]);
+    assert_eq!(revoke("beginning").await, ["replacement"]);
+    let end = now.plus_seconds(DAY);
+    let added = store.add_signing_key(ending, end, AddKey::Always).await;
+    assert!(added.unwrap());
+    assert_eq!(revoke("replacement").await, ["ending"]);
+}
+
+/// Two keys sign, and both are revoked at once: whoever came second found no other signer.
+pub async fn two_revocations_at_once_leave_a_signer(store: Arc<dyn Store>) {
+    let now = NOW.plus_seconds(1_000);
+    for kid in ["0", "1"] {
+        let end = now.plus_seconds(DAY);
+        let added = store
+            .add_signing_key(key(kid, 0), end, AddKey::Always)
+            .await;
+        assert!(added.unwrap());
+    }
+    let revoked = at_once(&store, 2, move |store, which| async move {
+        let replacement = key(&format!("for {which}"), 1_000);
+        store
+            .revoke_signing_key(which.to_string(), replacement, now)
+            .await
+            .unwrap()
+    })
+    .await;
+
+    assert_eq!(revoked, [true, true]);
+    let keys = store.signing_keys().await.unwrap();
+    assert_eq!(keys.len(), 1, "{keys:?}");
+    assert!(keys[0].kid.starts_with("for "));
 }
 
 /// The first secret is taken; another one is `Other` and changes nothing; naming the previous one replaces it.
@@ -1061,7 +1285,10 @@ pub async fn pruning_removes_only_what_is_over(store: Arc<dyn Store>) {
         let mut key = key(kid, 0);
         key.retired_at = retired.map(|seconds| NOW.plus_seconds(seconds));
         let end = NOW.plus_seconds(DAY);
-        store.add_signing_key(key, end, false).await.unwrap();
+        store
+            .add_signing_key(key, end, AddKey::Always)
+            .await
+            .unwrap();
     }
     let before = everyone(&store).await;
     let kids = async || {
@@ -1103,6 +1330,7 @@ pub async fn a_closed_store_is_unavailable(store: Arc<dyn Store>) {
     }
     let (id, account) = (user.id, user.account());
     let (hash, session) = (sign_in.session.hash, sign_in.session.id);
+    let grant = new_grant();
     let (issuer, ann) = (|| ISSUER.to_owned(), || "ann".to_owned());
     let again = self::sign_in(Act::SignIn(account), record("ann"));
     unavailable! {
@@ -1110,9 +1338,14 @@ pub async fn a_closed_store_is_unavailable(store: Arc<dyn Store>) {
         StoreError::Unavailable(_) => store.claim_state(sign_in.claim, NOW);
         StoreError::Unavailable(_) => store.known(issuer(), ann(), None);
         ApplyError::Store(StoreError::Unavailable(_)) => store.apply(again);
-        StoreError::Unavailable(_) => store.session(hash, NOW);
+        StoreError::Unavailable(_) => store.session(SessionKey::Cookie(hash), NOW);
         StoreError::Unavailable(_) => store.touch_session(session, NOW);
         StoreError::Unavailable(_) => store.end_session(hash);
+        StoreError::Unavailable(_) => store.hand_over(session, HandOver::Code(new_code()), NOW);
+        RedeemError::Store(StoreError::Unavailable(_)) => store.redeem_code(redemption(&new_code()));
+        StoreError::Unavailable(_) => store.grant(grant.id, NOW);
+        RotateError::Store(StoreError::Unavailable(_)) => store.rotate_grant(rotation(&grant, 0, 0));
+        StoreError::Unavailable(_) => store.end_grant(grant.id, CLIENT.into());
         StoreError::Unavailable(_) => store.user(id);
         StoreError::Unavailable(_) => store.users(UserQuery::default());
         StoreError::Unavailable(_) => store.identities(id);
@@ -1121,7 +1354,8 @@ pub async fn a_closed_store_is_unavailable(store: Arc<dyn Store>) {
         UnlinkError::Store(StoreError::Unavailable(_)) => store.unlink(account, issuer(), ann(), NOW);
         RegisterError::Store(StoreError::Unavailable(_)) => store.register(password_user("b@x.example"), NOW);
         StoreError::Unavailable(_) => store.signing_keys();
-        StoreError::Unavailable(_) => store.add_signing_key(key("1", 0), NOW, false);
+        StoreError::Unavailable(_) => store.add_signing_key(key("1", 0), NOW, AddKey::Always);
+        StoreError::Unavailable(_) => store.revoke_signing_key("1".into(), key("2", 0), NOW);
         StoreError::Unavailable(_) => store.check_secret([1; 32], None);
         StoreError::Unavailable(_) => store.prune(NOW);
     }
@@ -1223,6 +1457,7 @@ fn sign_in(act: Act, identity: IdentityRecord) -> SignIn {
             idle_seconds: 7 * DAY,
         },
         replaces: None,
+        hand_over: None,
         claim: StateHash::from_bytes(bytes()),
         now: NOW,
     }
@@ -1252,7 +1487,11 @@ async fn known(store: &Arc<dyn Store>, subject: &str) -> Known {
 }
 
 async fn lives(store: &Arc<dyn Store>, hash: SessionHash) -> bool {
-    store.session(hash, NOW).await.unwrap().is_some()
+    store
+        .session(SessionKey::Cookie(hash), NOW)
+        .await
+        .unwrap()
+        .is_some()
 }
 
 async fn found(store: &Arc<dyn Store>, text: &str) -> UserPage {

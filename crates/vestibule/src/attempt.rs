@@ -41,16 +41,21 @@ impl Attempt {
     }
 
     pub(crate) fn reference(&self) -> Reference {
-        Reference(
-            self.random[..10]
-                .iter()
-                .map(|byte| char::from(b'a' + byte % 26))
-                .collect(),
-        )
+        Reference::of(&self.random[..10])
     }
 }
 
 impl Reference {
+    /// The name of a request outside of sign-ins.
+    pub(crate) fn of_request(random: [u8; 10]) -> Self {
+        Self::of(&random)
+    }
+
+    fn of(random: &[u8]) -> Self {
+        let letter = |byte: &u8| char::from(b'a' + byte % 26);
+        Self(random.iter().map(letter).collect())
+    }
+
     pub(crate) fn parse(text: &str) -> Option<Self> {
         (text.len() == 10 && text.bytes().all(|b| b.is_ascii_lowercase()))
             .then(|| Self(text.to_owned()))

@@ -2,11 +2,13 @@
 
 use tracing::{info, warn};
 
-use vestibule_accounts::UserId;
+use vestibule_accounts::{GrantId, UserId};
 use vestibule_oidc::Provider;
 
 use crate::attempt::Reference;
 use crate::error::{Failure, Fault};
+use crate::frontend::Frontend;
+use crate::oauth::token::Refusal;
 
 pub(crate) fn login_started(provider: &Provider, reference: &Reference) {
     tracing::debug!(event = "login.started", provider = %provider.id, r#ref = %reference);
@@ -34,4 +36,24 @@ pub(crate) fn return_to_refused(value: &str) {
         value = %value.escape_debug(),
         hint = "return_to must be a path such as /account on public_url"
     );
+}
+
+/// A front end got what it asked for.
+pub(crate) fn handed_over(frontend: &Frontend, user: UserId) {
+    info!(event = "handed_over", client_id = frontend.client_id, hand_off = frontend.hand_off.word(), user_id = %user);
+}
+
+/// A grant ended before its time.
+pub(crate) fn grant_ended(frontend: &Frontend, grant: GrantId, reason: &'static str) {
+    warn!(event = "grant.ended", client_id = frontend.client_id, grant = %grant, reason);
+}
+
+/// A request of a client was refused.
+pub(crate) fn client_refused(path: &str, refusal: &Refusal) {
+    warn!(event = "client.refused", path, error = refusal.error.as_str(), reason = refusal.failure.reason, detail = %refusal.failure.operator);
+}
+
+/// A front end's authorization request was refused, and it was told.
+pub(crate) fn front_end_refused(frontend: &Frontend, failure: &Failure) {
+    warn!(event = "front_end.refused", client_id = frontend.client_id, code = %failure.code, reason = failure.reason, detail = %failure.operator);
 }

@@ -8,17 +8,21 @@ use std::time::Duration;
 
 use vestibule_accounts::{
     Act, ApplyError, Claim, Decision, EmailFact, IdentityFacts, IdentityRecord, Intent, NewSession,
-    NewUser, SessionId, SessionToken, SignIn, StateHash, User, UserId, decide,
+    NewUser, Session, SessionId, SessionToken, SignIn, SignedIn, StateHash, UserId, decide,
 };
 use vestibule_oidc::{
     self as oidc, CallbackQuery, EmailClaim, FlowSecret, LoginRequest, Prompt, Provider,
     ProviderId, Started, State, Timestamp, VerifiedIdentity,
 };
+use zeroize::Zeroizing;
 
 use crate::Vestibule;
 use crate::attempt::{self, Attempt, Reference};
 use crate::error::{Code, Failure};
 use crate::events;
+use crate::grants::Handed;
+use crate::oauth::reply::ReplyTo;
+use crate::oauth::request::{self, AuthorizationRequest, Refused};
 use crate::return_to::ReturnTo;
 use crate::seal::Purpose;
 
@@ -55,10 +59,18 @@ pub(crate) struct CallbackRequest {
     pub(crate) session: Option<SessionToken>,
 }
 
+/// Who waits for the outcome of a login.
+pub(crate) enum Target {
+    /// A page of our own site: its path.
+    Page(String),
+    /// A front end.
+    FrontEnd(Box<AuthorizationRequest>),
+}
+
 /// A sign-in that succeeded.
-#[derive(Debug)]
 pub(crate) struct LoginFinished {
-    pub(crate) return_to: String,
+    /// Where the browser goes. It may hold a code or a token.
+    pub(crate) location: Zeroizing<String>,
     pub(crate) session: SessionToken,
     pub(crate) max_age: i64,
     pub(crate) state: StateHash,
@@ -72,6 +84,8 @@ pub(crate) struct LoginFailed {
     pub(crate) state: Option<StateHash>,
     /// A used attempt of a browser that is signed in: no failure to its user.
     pub(crate) signed_in: bool,
+    /// The front end that is told, once its attempt was opened.
+    pub(crate) reply_to: Option<Box<ReplyTo>>,
 }
 
 impl Vestibule {
@@ -96,10 +110,12 @@ impl Vestibule {
                 .seal_text(Purpose::State, &attempt.to_bytes()),
         );
         let hash = StateHash::of(state.expose().as_bytes());
-        let return_to = request.return_to.map_or_else(
-            || self.inner.default_return_to.clone(),
-            |to| to.as_str().to_owned(),
-        );
+        let return_to = match request.return_to {
+            Some(target) => target.as_str().to_owned(),
+            None => self.default_target(),
+        };
+        // What the callback will refuse is refused before the person goes anywhere.
+        self.target(&return_to)?;
         let login = LoginRequest {
             state,
             secret: FlowSecret::new(self.random()),
@@ -129,6 +145,7 @@ impl Vestibule {
         provider: String,
         request: CallbackRequest,
     ) -> Result<LoginFinished, LoginFailed> {
+        let named = provider.clone();
         let task = tokio::spawn(async move { self.finish(&provider, request).await });
         task.await.unwrap_or_else(|_| {
             let failure = Failure::new(
@@ -136,11 +153,13 @@ impl Vestibule {
                 "panic",
                 "a sign-in panicked; please report it with this log",
             );
+            events::login_failed(&named, None, &failure);
             Err(LoginFailed {
                 failure,
                 reference: None,
                 state: None,
                 signed_in: false,
+                reply_to: None,
             })
         })
     }
@@ -155,6 +174,7 @@ impl Vestibule {
             reference: None,
             state: None,
             signed_in: false,
+            reply_to: None,
         };
         match self.finish_steps(provider, request, &mut trace).await {
             Ok(finished) => Ok(finished),
@@ -185,6 +205,11 @@ impl Vestibule {
                 trace,
             )
             .await?;
+        // Who waits for the outcome? Checked anew: the configuration may have changed since the start.
+        let target = self.target(started.return_to())?;
+        if let Target::FrontEnd(request) = &target {
+            trace.reply_to = Some(Box::new(request.reply_to.clone()));
+        }
         let query =
             query.map_err(|error| Failure::of_step(error.code(), error.reason(), &error))?;
         // The attempt is one of ours: its provider was configured when it began (S61).
@@ -201,8 +226,6 @@ impl Vestibule {
         let callback = started
             .callback(&provider, &metadata, query, now)
             .map_err(|error| Failure::of_step(error.code(), error.reason(), &error))?;
-        let return_to = callback.return_to().to_owned();
-
         // The code for tokens (RFC 6749 section 4.1.3). Never sent twice.
         let exchanged = {
             let _permit = self.inner.rate.token_request(&provider.id)?;
@@ -235,21 +258,28 @@ impl Vestibule {
 
         // Who is that to us?
         let session = SessionToken::new(self.random());
-        let user = self
+        let (signed_in, handed) = self
             .admit(
                 &provider,
                 &identity,
                 &session,
                 request.session.as_ref(),
                 state,
+                &target,
             )
             .await?;
         if let Some(old) = &request.session {
-            self.inner.sessions.forget(&old.hash());
+            self.inner.sessions.forget_cookie(&old.hash());
         }
-        events::login_succeeded(&provider, trace.reference.as_ref(), user.id);
+        events::login_succeeded(&provider, trace.reference.as_ref(), signed_in.user.id);
+
+        // Where does the person go?
+        let location = match &target {
+            Target::Page(path) => Zeroizing::new(self.inner.absolute(path)),
+            Target::FrontEnd(request) => self.handed_over(request, handed, &signed_in).await?,
+        };
         Ok(LoginFinished {
-            return_to,
+            location,
             session,
             max_age: self.inner.session_lifetime,
             state,
@@ -330,7 +360,7 @@ impl Vestibule {
             .filter(|(name, _)| *name == suffix)
             .find_map(|(_, value)| Started::from_bytes(&self.inner.sealer.open_text(Purpose::Flow, value)?).ok())
             // In constant time: the state is the one that this browser was given (S11).
-            .filter(|started| started.state.is(state))
+            .filter(|started| started.is_of(state))
             .ok_or_else(|| Failure::new(Code::StateOtherBrowser, "state_other_browser", "the attempt began in another browser, or its cookie was pushed out by newer attempts"))?;
         Ok((started, hash))
     }
@@ -343,7 +373,7 @@ impl Vestibule {
         identity: VerifiedIdentity,
         deadline: tokio::time::Instant,
     ) -> Result<VerifiedIdentity, Failure> {
-        if !self.inner.policy.require_email || *identity.email() != EmailClaim::Absent {
+        if !self.inner.policy.needs_address() || !identity.lacks_address() {
             return Ok(identity);
         }
         let Some(request) = identity.userinfo_request(metadata) else {
@@ -361,7 +391,7 @@ impl Vestibule {
     }
 
     /// Decides who the identity is to us and writes it, in one transaction. When the world changed in between, reads
-    /// and decides again.
+    /// and decides again. What a front end gets is written with it.
     async fn admit(
         &self,
         provider: &Provider,
@@ -369,7 +399,8 @@ impl Vestibule {
         session: &SessionToken,
         replaces: Option<&SessionToken>,
         claim: StateHash,
-    ) -> Result<User, Failure> {
+        target: &Target,
+    ) -> Result<(SignedIn, Handed), Failure> {
         let facts = IdentityFacts::from(identity);
         let address = match &facts.email {
             EmailFact::Verified { address, .. } => Some(address.key().clone()),
@@ -415,22 +446,40 @@ impl Vestibule {
                 }
                 Decision::Refuse(refusal) => return Err(refusal.into()),
             };
+            let session = NewSession {
+                id: SessionId::new(now, self.random()),
+                hash: session.hash(),
+                provider: provider.id.as_str().to_owned(),
+                expires_at: now.plus_seconds(self.inner.session_lifetime),
+                idle_seconds: self.inner.session_idle,
+            };
+            let (hand_over, handed) = match target {
+                Target::Page(_) => (None, Handed::Person),
+                Target::FrontEnd(request) => self.prepare_hand_over(request, now),
+            };
             let sign_in = SignIn {
                 act,
                 identity: record.clone(),
-                session: NewSession {
-                    id: SessionId::new(now, self.random()),
-                    hash: session.hash(),
-                    provider: provider.id.as_str().to_owned(),
-                    expires_at: now.plus_seconds(self.inner.session_lifetime),
-                    idle_seconds: self.inner.session_idle,
-                },
+                session: session.clone(),
                 replaces: replaces.map(SessionToken::hash),
+                hand_over,
                 claim,
                 now,
             };
             match self.inner.store.apply(sign_in).await {
-                Ok(applied) => return Ok(applied.user),
+                Ok(applied) => {
+                    let session = Session {
+                        id: session.id,
+                        user: applied.user.id,
+                        provider: session.provider,
+                        created_at: now,
+                        last_seen_at: now,
+                        expires_at: session.expires_at,
+                        idle_seconds: session.idle_seconds,
+                    };
+                    let user = applied.user;
+                    return Ok((SignedIn { session, user }, handed));
+                }
                 Err(ApplyError::Conflict | ApplyError::Stale) => {}
                 Err(ApplyError::Store(error)) => return Err(error.into()),
                 Err(error) => {
@@ -447,6 +496,26 @@ impl Vestibule {
             "decision_contended",
             "the account changed three times while one sign-in was decided",
         ))
+    }
+
+    /// Where a sign-in ends that names no target: at the default front end, or else at the default page.
+    fn default_target(&self) -> String {
+        match AuthorizationRequest::of_default(&self.inner.frontends) {
+            Some(_) => format!("{}{}", self.inner.base_path, request::PATH),
+            None => self.inner.default_return_to.clone(),
+        }
+    }
+
+    /// Who waits behind a path of ours.
+    fn target(&self, return_to: &str) -> Result<Target, Failure> {
+        let path = return_to
+            .strip_prefix(&self.inner.base_path)
+            .unwrap_or(return_to);
+        match AuthorizationRequest::at(path, &self.inner.frontends) {
+            None => Ok(Target::Page(return_to.to_owned())),
+            Some(Ok(request)) => Ok(Target::FrontEnd(Box::new(request))),
+            Some(Err(Refused::Here(failure) | Refused::There(_, _, failure))) => Err(failure),
+        }
     }
 
     /// The configured provider with this name.

@@ -1,22 +1,29 @@
 //! Sign in with Google and any other OpenID provider, on your own database.
 //!
-//! [`Vestibule`] is the state of the sign-in. Give it a [`config::Config`], merge its routes, and take the person as
-//! [`CurrentUser`] in your handlers:
+//! [`Vestibule`] is the state of the sign-in. Say where you are, who people sign in with and where users are kept, add
+//! its routes to yours, and take the person as [`CurrentUser`] in your handlers:
 //!
 //! ```no_run
 //! use axum::{Router, routing::get};
-//! use vestibule::{CurrentUser, Vestibule, config::{Config, Sources}};
+//! use vestibule::{CurrentUser, Vestibule, google};
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! let config = Config::load(&Sources::from_process(Default::default())?)?;
-//! let auth = Vestibule::from_config(config).await?;
-//! let app: Router = Router::new()
-//!     .route("/me", get(|user: CurrentUser| async move { user.name.clone().unwrap_or_default() }))
-//!     .merge(auth.routes())
-//!     .merge(auth.pages())
-//!     .with_state(auth);
+//! # let (id, secret) = ("id", "secret");
+//! let auth = Vestibule::builder()
+//!     .public_url("https://app.example")
+//!     .provider(google(id, secret))
+//!     .store("sqlite://app.db")
+//!     .build()
+//!     .await?;
+//! let app = Router::new()
+//!     .route("/me", get(|user: CurrentUser| async move { user.name.clone().unwrap_or_default() }));
+//! let app: Router = auth.add_to(app)?.with_state(auth);
 //! # Ok(()) }
 //! ```
+//!
+//! [`Vestibule::from_env`] reads the environment, `.env` and `vestibule.toml` instead, as the server does. Where only
+//! some of the routes are wanted, or below a path of their own, merge or nest [`Vestibule::routes`],
+//! [`Vestibule::pages`] and [`Vestibule::users_api`] yourself.
 
 mod attempt;
 pub mod clock;
@@ -24,14 +31,18 @@ pub mod config;
 mod error;
 mod events;
 mod flow;
+mod frontend;
+mod grants;
 mod http;
 mod keys;
+mod oauth;
 mod rate;
 mod remote;
 mod return_to;
 mod seal;
 mod sessions;
 mod start;
+mod tokens;
 mod users;
 mod web;
 
@@ -42,7 +53,7 @@ use ::http::HeaderMap;
 use url::Url;
 
 pub use vestibule_accounts as accounts;
-use vestibule_accounts::{Policy, SessionToken, SignedIn, Store, Timestamp};
+use vestibule_accounts::{Policy, SessionKey, SessionToken, SignedIn, Store, Timestamp};
 /// A stand-in provider for tests of your own application, with faults on command.
 #[cfg(feature = "testing")]
 pub use vestibule_devidp as devidp;
@@ -52,9 +63,10 @@ use vestibule_oidc::Provider;
 
 use crate::clock::Clock;
 pub use crate::error::{Code, Failure, Fault};
+pub use crate::frontend::{Frontend, HandOff, RedirectUri, RedirectUriError, TokenFormat};
 pub use crate::http::{Received, Transport, TransportError};
-pub use crate::start::{Builder, StartError};
-pub use crate::web::{CurrentUser, OptionalUser, Rejection, Superuser, VerifiedUser};
+pub use crate::start::{Builder, ProviderChoice, StartError, google, openid_provider};
+pub use crate::web::{CurrentUser, OptionalUser, Rejection, RouteClash, Superuser, VerifiedUser};
 
 /// Sign-in for one application. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -70,6 +82,12 @@ struct Inner {
     sealer: seal::Sealer,
     rate: rate::RateLimits,
     sessions: sessions::Sessions,
+    keys: keys::KeyCache,
+    verified_tokens: tokens::VerifiedTokens,
+    redeeming: grants::Redeeming,
+    frontends: Vec<Arc<Frontend>>,
+    /// In seconds.
+    access_token_lifetime: i64,
     clock: Arc<dyn Clock>,
     policy: Policy,
     cookies: web::Prefix,
@@ -79,6 +97,8 @@ struct Inner {
     public_origin: String,
     /// The path of `public_url`, without a slash at its end.
     base_path: String,
+    /// `public_url` without a slash at its end: `iss` of what we give out.
+    issuer: String,
     default_return_to: String,
     session_lifetime: i64,
     session_idle: i64,
@@ -90,6 +110,11 @@ impl Inner {
     /// A path of ours as an absolute URL.
     fn public_url_of(&self, path: &str) -> String {
         format!("{}{}{path}", self.public_origin, self.base_path)
+    }
+
+    /// `iss` of our tokens and answers: exactly `public_url`.
+    fn issuer(&self) -> &str {
+        &self.issuer
     }
 
     /// A checked target as an absolute URL on our origin.
@@ -115,25 +140,29 @@ impl core::fmt::Debug for Vestibule {
 }
 
 impl Vestibule {
-    /// The live session of a cookie's secret and its user. What was read within the last second is believed.
+    /// The live session of a cookie's secret and its user.
     pub(crate) async fn signed_in(
         &self,
         token: &SessionToken,
     ) -> Result<Option<Arc<SignedIn>>, Failure> {
-        let hash = token.hash();
+        self.alive(SessionKey::Cookie(token.hash())).await
+    }
+
+    /// The live session that is found so and its user. What was read within the last second is believed.
+    pub(crate) async fn alive(&self, key: SessionKey) -> Result<Option<Arc<SignedIn>>, Failure> {
         let before = self.inner.clock.monotonic();
-        let ticket = match self.inner.sessions.recall(&hash, before) {
+        let ticket = match self.inner.sessions.recall(&key, before) {
             Ok(signed_in) => return Ok(Some(signed_in)),
             Err(ticket) => ticket,
         };
         let now = self.now();
-        let Some(signed_in) = self.inner.store.session(hash, now).await? else {
+        let Some(signed_in) = self.inner.store.session(key, now).await? else {
             return Ok(None);
         };
         let signed_in = Arc::new(signed_in);
         self.inner
             .sessions
-            .remember(hash, before, ticket, signed_in.clone());
+            .remember(key, before, ticket, signed_in.clone());
         self.touch(&signed_in, now);
         Ok(Some(signed_in))
     }
@@ -142,8 +171,10 @@ impl Vestibule {
     pub(crate) async fn sign_out(&self, token: &SessionToken) -> Result<(), Failure> {
         let hash = token.hash();
         let ended = self.inner.store.end_session(hash).await;
-        self.inner.sessions.forget(&hash);
-        ended?;
+        self.inner.sessions.forget_cookie(&hash);
+        if let Some(session) = ended? {
+            self.inner.sessions.forget_session(session);
+        }
         Ok(())
     }
 

@@ -5,13 +5,15 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
-use governor::clock::DefaultClock;
+use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use vestibule_oidc::ProviderId;
 
+use crate::clock::Clock;
 use crate::error::{Code, Failure};
 
 /// Login starts, and callbacks, of one address prefix in a minute.
@@ -30,7 +32,19 @@ pub(crate) enum Route {
     Callback,
 }
 
-type Limiter = RateLimiter<IpAddr, DefaultKeyedStateStore<IpAddr>, DefaultClock>;
+type Limiter = RateLimiter<IpAddr, DefaultKeyedStateStore<IpAddr>, Ticks, NoOpMiddleware<Duration>>;
+
+/// Our clock, as the limiters read it.
+#[derive(Clone)]
+struct Ticks(Arc<dyn Clock>);
+
+impl governor::clock::Clock for Ticks {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        self.0.monotonic()
+    }
+}
 
 /// All limits of one process.
 pub(crate) struct RateLimits {
@@ -44,8 +58,10 @@ impl RateLimits {
     pub(crate) fn new<'a>(
         count_addresses: bool,
         providers: impl Iterator<Item = &'a ProviderId>,
+        clock: &Arc<dyn Clock>,
     ) -> Self {
-        let limiter = || RateLimiter::keyed(Quota::per_minute(PER_MINUTE));
+        let limiter =
+            || RateLimiter::hashmap_with_clock(Quota::per_minute(PER_MINUTE), Ticks(clock.clone()));
         Self {
             addresses: count_addresses.then(|| [limiter(), limiter()]),
             checks: AtomicU32::new(0),
@@ -69,7 +85,8 @@ impl RateLimits {
             .fetch_add(1, Ordering::Relaxed)
             .is_multiple_of(SHRINK_EVERY)
         {
-            limiter.retain_recent();
+            // Both: starts and callbacks take turns, and the count would meet the same one each time.
+            limiters.iter().for_each(RateLimiter::retain_recent);
         }
         if limiter.len() < MAX_PREFIXES && limiter.check_key(&prefix(address)).is_ok() {
             return Ok(());
@@ -138,7 +155,19 @@ pub(crate) fn client_address(
 
 #[cfg(test)]
 mod tests {
+    use vestibule_accounts::Timestamp;
+
     use super::*;
+    use crate::clock::TestClock;
+
+    fn standing() -> Arc<TestClock> {
+        Arc::new(TestClock::at(Timestamp::from_seconds(1_700_000_000)))
+    }
+
+    fn limits<'a>(providers: impl Iterator<Item = &'a ProviderId>) -> RateLimits {
+        let clock: Arc<dyn Clock> = standing();
+        RateLimits::new(true, providers, &clock)
+    }
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -147,7 +176,9 @@ mod tests {
     // S79
     #[test]
     fn thirty_a_minute_for_each_prefix_and_route() {
-        let limits = RateLimits::new(true, std::iter::empty());
+        let clock = standing();
+        let ticks: Arc<dyn Clock> = clock.clone();
+        let limits = RateLimits::new(true, std::iter::empty(), &ticks);
         for n in 0..30 {
             assert!(
                 limits
@@ -168,8 +199,29 @@ mod tests {
                 .is_ok()
         );
         assert!(limits.check(Route::Callback, ip("2001:db8::1")).is_ok());
-        let off = RateLimits::new(false, std::iter::empty());
+        // One more in two seconds.
+        clock.advance_seconds(2);
+        let again = || limits.check(Route::LoginStart, ip("2001:db8::1")).is_ok();
+        assert!(again() && !again());
+        let off = RateLimits::new(false, std::iter::empty(), &ticks);
         assert!((0..100).all(|_| off.check(Route::Callback, ip("192.0.2.1")).is_ok()));
+    }
+
+    // S10: what is counted is forgotten again, of both routes.
+    #[test]
+    fn prefixes_that_are_quiet_are_forgotten_whatever_the_order_of_the_routes() {
+        let clock = standing();
+        let ticks: Arc<dyn Clock> = clock.clone();
+        let limits = RateLimits::new(true, std::iter::empty(), &ticks);
+        for login in 0..20_000_u32 {
+            let address = IpAddr::from((0x0b00_0000 + login).to_be_bytes());
+            assert!(limits.check(Route::LoginStart, address).is_ok());
+            assert!(limits.check(Route::Callback, address).is_ok());
+            clock.advance_seconds(3);
+        }
+        for limiter in limits.addresses.as_ref().unwrap() {
+            assert!(limiter.len() <= SHRINK_EVERY as usize, "{}", limiter.len());
+        }
     }
 
     // S79
@@ -215,7 +267,7 @@ mod tests {
             ProviderId::parse("slow").unwrap(),
             ProviderId::parse("other").unwrap(),
         );
-        let limits = RateLimits::new(true, [&slow, &other].into_iter());
+        let limits = limits([&slow, &other].into_iter());
         let held: Vec<_> = (0..64)
             .map(|_| limits.token_request(&slow).unwrap())
             .collect();

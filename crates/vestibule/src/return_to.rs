@@ -129,6 +129,129 @@ mod tests {
         );
     }
 
+    // S77; ATTACKS F13: every way that we know to begin a URL, to write a host and to hide either, with each other.
+    #[test]
+    fn no_combination_of_known_tricks_leaves_our_origin() {
+        let beginnings = [
+            "",
+            "/",
+            "//",
+            "///",
+            "////",
+            "/\\",
+            "\\",
+            "\\\\",
+            "\\/",
+            "/\\/",
+            "//\\",
+            "/./",
+            "/.//",
+            "/..//",
+            "/a/..//",
+            "/%2f",
+            "/%2f/",
+            "/%5c",
+            "%2f%2f",
+            "/%2e//",
+            "/%09/",
+            "/\t/",
+            "\t//",
+            " //",
+            "/ /",
+            "\r\n//",
+            "/\n/",
+            "/\u{0}/",
+            "/\u{a0}/",
+            "/\u{3000}/",
+            "/\u{ff0f}",
+            "/\u{2215}/",
+            "/\u{200b}/",
+            "/;/",
+            "/?//",
+            "/#//",
+            ".//",
+            "..//",
+            "?",
+            "#",
+            "@",
+            "/@",
+            "//@",
+            "http:",
+            "http:/",
+            "http://",
+            "https:",
+            "https:/",
+            "https://",
+            "https:\\\\",
+            "hTTps://",
+            "ht\ttps://",
+            "\u{1}https://",
+            "https://app.example@",
+            "https://app.example:x@",
+            "https://app.example.",
+            "https://app.example%2e",
+            "https://app.example\\@",
+            "//app.example@",
+            "//app.example%00.",
+            "//app.example\\.",
+            "javascript:",
+            "java\nscript:",
+            "javascript://",
+            "data:text/html,",
+            "vbscript:",
+            "blob:",
+            "intent://",
+            "file:///",
+            "ftp://",
+            "ws://",
+            "mailto:",
+            "view-source:",
+            "about:",
+            "x:",
+            "///;@",
+            "//;@",
+        ];
+        let hosts = [
+            "evil.example",
+            "evil.example/",
+            "evil.example:443/x",
+            "evil%2eexample",
+            "evil\u{3002}example",
+            "user:pw@evil.example",
+            "0x7f.1",
+            "2130706433",
+            "[::1]",
+            "evil.example#app.example",
+            "evil.example?app.example",
+            "evil.example\\app.example",
+            "app.example.evil.example",
+            "\u{2100}.example",
+            "",
+        ];
+        let mut kept = 0;
+        for beginning in beginnings {
+            for host in hosts {
+                let text = format!("{beginning}{host}");
+                if let Ok(target) = ReturnTo::parse(&text, &origin()) {
+                    kept += 1;
+                    // As a browser reads the Location that we write, and as a sloppy one would read the bare path.
+                    let location = format!("https://app.example{}", target.as_str());
+                    let resolved = Url::parse(&location).unwrap();
+                    assert_eq!(resolved.origin(), origin().origin(), "{text:?}");
+                    assert!(resolved.username().is_empty(), "{text:?}");
+                    let bare = Url::parse("https://other.example/x")
+                        .unwrap()
+                        .join(target.as_str());
+                    assert_eq!(bare.unwrap().host_str(), Some("other.example"), "{text:?}");
+                }
+            }
+        }
+        assert!(
+            beginnings.len() * hosts.len() > 1_000 && kept > 50,
+            "{kept} kept"
+        );
+    }
+
     proptest! {
         // S77, S96
         #[test]

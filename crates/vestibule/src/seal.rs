@@ -6,6 +6,7 @@
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
+use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
@@ -41,6 +42,7 @@ struct Keys {
     /// Names the secret in sealed texts. Two secrets that share it differ in their keys all the same.
     id: u8,
     purposes: [LessSafeKey; 3],
+    refresh: hmac::Key,
     check_value: [u8; 32],
 }
 
@@ -68,6 +70,10 @@ impl Keys {
         Self {
             id: expand::<1>(&prk, b"vestibule key id v1")[0],
             purposes: Purpose::ALL.map(key),
+            refresh: hmac::Key::new(
+                hmac::HMAC_SHA256,
+                Zeroizing::new(expand::<32>(&prk, b"vestibule refresh v1")).as_slice(),
+            ),
             check_value: expand(&prk, b"vestibule check value v1"),
         }
     }
@@ -162,6 +168,21 @@ impl Sealer {
                 body.truncate(len);
                 Some(body)
             })
+    }
+
+    /// The proof in a refresh token: HMAC-SHA256 under a key of its own purpose (S70).
+    pub(crate) fn refresh_proof(&self, message: &[u8]) -> [u8; 32] {
+        let mut proof = [0; 32];
+        proof.copy_from_slice(hmac::sign(&self.current.refresh, message).as_ref());
+        proof
+    }
+
+    /// Whether the proof was made with the current or the previous secret, in constant time.
+    pub(crate) fn is_refresh_proof(&self, message: &[u8], proof: &[u8]) -> bool {
+        [Some(&self.current), self.previous.as_ref()]
+            .into_iter()
+            .flatten()
+            .any(|keys| hmac::verify(&keys.refresh, message, proof).is_ok())
     }
 
     /// Seals as base64url.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use vestibule_accounts::{SessionHash, SignedIn};
+use vestibule_accounts::{SessionHash, SessionId, SessionKey, SignedIn};
 
 /// How long an answer is believed.
 const BELIEF: Duration = Duration::from_secs(1);
@@ -20,15 +20,15 @@ pub(crate) struct Sessions {
 
 #[derive(Debug, Default)]
 struct Inner {
-    seen: HashMap<SessionHash, (Duration, Arc<SignedIn>)>,
+    seen: HashMap<SessionKey, (Duration, Arc<SignedIn>)>,
     forgotten: u64,
 }
 
 impl Sessions {
     /// The session as it was within the last second, or a ticket for reading it.
-    pub(crate) fn recall(&self, hash: &SessionHash, now: Duration) -> Result<Arc<SignedIn>, u64> {
+    pub(crate) fn recall(&self, key: &SessionKey, now: Duration) -> Result<Arc<SignedIn>, u64> {
         let inner = self.lock();
-        match inner.seen.get(hash) {
+        match inner.seen.get(key) {
             Some((seen_at, signed_in)) if now.saturating_sub(*seen_at) < BELIEF => {
                 Ok(signed_in.clone())
             }
@@ -39,7 +39,7 @@ impl Sessions {
     /// Remembers what was read since `seen_at`, unless something was forgotten meanwhile.
     pub(crate) fn remember(
         &self,
-        hash: SessionHash,
+        key: SessionKey,
         seen_at: Duration,
         ticket: u64,
         signed_in: Arc<SignedIn>,
@@ -56,14 +56,31 @@ impl Sessions {
                 inner.seen.clear();
             }
         }
-        inner.seen.insert(hash, (seen_at, signed_in));
+        inner.seen.insert(key, (seen_at, signed_in));
     }
 
-    /// Forgets a session that ended.
-    pub(crate) fn forget(&self, hash: &SessionHash) {
+    /// Forgets what ended under one key.
+    pub(crate) fn forget(&self, key: &SessionKey) {
         let mut inner = self.lock();
         inner.forgotten += 1;
-        inner.seen.remove(hash);
+        inner.seen.remove(key);
+    }
+
+    /// Forgets a session that ended, by whatever key it was seen.
+    pub(crate) fn forget_session(&self, id: SessionId) {
+        let mut inner = self.lock();
+        inner.forgotten += 1;
+        inner.seen.retain(|_, (_, seen)| seen.session.id != id);
+    }
+
+    /// Forgets the session of a cookie that was replaced, by whatever key it was seen.
+    pub(crate) fn forget_cookie(&self, hash: &SessionHash) {
+        let key = SessionKey::Cookie(*hash);
+        let id = self.lock().seen.get(&key).map(|(_, seen)| seen.session.id);
+        match id {
+            Some(id) => self.forget_session(id),
+            None => self.forget(&key),
+        }
     }
 
     /// Forgets all: a user has changed, whose sessions nobody here can name.

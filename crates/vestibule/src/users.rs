@@ -41,7 +41,8 @@ impl Vestibule {
         Ok(set?)
     }
 
-    /// Makes a user an administrator, or takes that away. `None`: no such user.
+    /// Makes a user an administrator, or takes that away. A change ends every session: the person signs in again.
+    /// `None`: no such user.
     ///
     /// # Errors
     /// `service_unavailable` while the database cannot be used.

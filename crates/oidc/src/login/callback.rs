@@ -161,6 +161,8 @@ impl CallbackQuery {
 #[derive(Debug)]
 pub struct Callback {
     started: Started,
+    /// That of the attempt: it was compared (RFC 6749 section 4.1.3).
+    redirect_uri: String,
     code: AuthorizationCode,
 }
 
@@ -177,21 +179,14 @@ impl Started {
         now: Timestamp,
     ) -> Result<Callback, CallbackError> {
         // S3, S20: the attempt is bound to provider, issuer and callback.
-        if self.provider != provider.id
-            || self.issuer != provider.issuer.as_str()
-            || self.redirect_uri != provider.redirect_uri.as_str()
-        {
+        if !self.began_at(provider) {
             return Err(CallbackError::OtherProvider);
         }
         if now > self.started_at.plus_seconds(LIFETIME) {
             return Err(CallbackError::Expired);
         }
         // RFC 6749 section 10.12: compared in constant time (S11).
-        if !query
-            .state
-            .as_ref()
-            .is_some_and(|state| state.is(&self.state))
-        {
+        if !query.state.as_ref().is_some_and(|state| self.is_of(state)) {
             return Err(CallbackError::State);
         }
         // An answer that contradicts itself is nobody's.
@@ -209,11 +204,12 @@ impl Started {
         if !issuer_holds {
             return Err(CallbackError::Issuer {
                 expected: expected.to_owned(),
-                found: query.iss,
+                found: query.iss.map(|iss| iss.chars().take(200).collect()),
             });
         }
         Ok(Callback {
             started: self,
+            redirect_uri: provider.redirect_uri.as_str().to_owned(),
             code: query.outcome?,
         })
     }
@@ -232,7 +228,7 @@ impl Callback {
         let mut form = Serializer::new(String::new());
         form.append_pair("grant_type", "authorization_code")
             .append_pair("code", self.code.expose())
-            .append_pair("redirect_uri", &self.started.redirect_uri)
+            .append_pair("redirect_uri", &self.redirect_uri)
             .append_pair(
                 "code_verifier",
                 pkce::code_verifier(&self.started.secret).expose(),
@@ -248,7 +244,7 @@ impl Callback {
         }
     }
 
-    pub(crate) fn into_started(self) -> Started {
-        self.started
+    pub(crate) fn into_parts(self) -> (Started, AuthorizationCode) {
+        (self.started, self.code)
     }
 }

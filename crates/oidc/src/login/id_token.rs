@@ -54,6 +54,9 @@ pub enum IdTokenError {
     /// `at_hash` of another access token.
     #[error("the ID token's at_hash does not fit the access token")]
     AccessTokenHash,
+    /// `c_hash` of another code.
+    #[error("the ID token's c_hash does not fit the code")]
+    CodeHash,
     /// No subject that we can keep.
     #[error("the ID token's sub is empty, over 255 bytes, or holds control characters")]
     Subject,
@@ -78,6 +81,7 @@ impl IdTokenError {
             Self::Time(TimeError::NotYetValid) => "not_yet_valid",
             Self::Nonce => "nonce",
             Self::AccessTokenHash => "at_hash",
+            Self::CodeHash => "c_hash",
             Self::Subject => "subject",
             Self::Claim(ClaimError::Missing(_)) => "claim_missing",
             Self::Time(_) | Self::Claim(_) => "claim_type",
@@ -175,11 +179,24 @@ impl Exchanged {
         if !pkce::nonce(&self.started.secret).is_text(nonce) {
             return Err(IdTokenError::Nonce);
         }
-        // Section 3.1.3.8: at_hash, where it is there.
-        if let Some(at_hash) = claims.string("at_hash")? {
-            let expected = algorithm.half_hash(self.access_token.expose().as_bytes());
-            if !bool::from(expected.as_bytes().ct_eq(at_hash.as_bytes())) {
-                return Err(IdTokenError::AccessTokenHash);
+        // Sections 3.1.3.8 and 3.3.2.10: at_hash and c_hash, where they are there.
+        for (name, value, error) in [
+            (
+                "at_hash",
+                self.access_token.expose(),
+                IdTokenError::AccessTokenHash,
+            ),
+            ("c_hash", self.code.expose(), IdTokenError::CodeHash),
+        ] {
+            if let Some(hash) = claims.string(name)?
+                && !bool::from(
+                    algorithm
+                        .half_hash(value.as_bytes())
+                        .as_bytes()
+                        .ct_eq(hash.as_bytes()),
+                )
+            {
+                return Err(error);
             }
         }
         // Section 2: sub, kept as it is.

@@ -1,12 +1,14 @@
 //! Step 1: the authorization request (RFC 6749 section 4.1.1, RFC 7636 section 4.3, OpenID Connect Core section 3.1.2.1).
 
+use aws_lc_rs::digest;
+use subtle::ConstantTimeEq as _;
 use url::Url;
 use vestibule_jose::Timestamp;
 use zeroize::Zeroizing;
 
 use crate::metadata::Metadata;
 use crate::pkce;
-use crate::provider::{Provider, ProviderId};
+use crate::provider::Provider;
 use crate::secret::{FlowSecret, State};
 
 /// What an attempt begins with.
@@ -61,22 +63,20 @@ impl Prompt {
 }
 
 /// An attempt that has begun. It comes back from the browser only by opening its seal.
+///
+/// What is only compared is kept as its SHA-256: a cookie must hold the attempt however long an issuer is.
 #[derive(Clone, Debug)]
 pub struct Started {
-    /// The provider's name.
-    pub provider: ProviderId,
-    /// The issuer at the beginning (S20: mix-up).
-    pub issuer: String,
-    /// Our callback at the beginning.
-    pub redirect_uri: String,
-    /// Where the browser goes in the end.
-    pub return_to: String,
+    /// Provider, issuer and callback at the beginning (S3; S20: mix-up).
+    binding: [u8; 32],
     /// The `state` that the provider must return.
-    pub state: State,
+    state: [u8; 32],
+    /// Where the browser goes in the end.
+    pub(crate) return_to: String,
     /// What verifier and nonce are derived from.
-    pub secret: FlowSecret,
+    pub(crate) secret: FlowSecret,
     /// When it began.
-    pub started_at: Timestamp,
+    pub(crate) started_at: Timestamp,
 }
 
 /// The bytes are not an attempt that we wrote.
@@ -106,7 +106,7 @@ pub fn start(provider: &Provider, metadata: &Metadata, request: LoginRequest) ->
             .append_pair("nonce", pkce::nonce(&request.secret).expose())
             .append_pair(
                 "code_challenge",
-                &pkce::code_challenge(&pkce::code_verifier(&request.secret)),
+                &pkce::code_verifier(&request.secret).s256_challenge(),
             )
             .append_pair("code_challenge_method", "S256");
         if let Some(login_hint) = &request.login_hint {
@@ -117,11 +117,9 @@ pub fn start(provider: &Provider, metadata: &Metadata, request: LoginRequest) ->
         }
     }
     let started = Started {
-        provider: provider.id.clone(),
-        issuer: provider.issuer.as_str().to_owned(),
-        redirect_uri: provider.redirect_uri.as_str().to_owned(),
+        binding: binding(provider),
+        state: sha256(request.state.expose().as_bytes()),
         return_to: request.return_to,
-        state: request.state,
         secret: request.secret,
         started_at: request.now,
     };
@@ -146,23 +144,35 @@ const OURS: &[&str] = &[
 ];
 
 impl Started {
-    /// The attempt as bytes, to be sealed: the secret, the time, then each text behind its length.
+    /// Whether it began with this `state`, in constant time (RFC 6749 section 10.12).
+    #[must_use]
+    pub fn is_of(&self, state: &State) -> bool {
+        self.state.ct_eq(&sha256(state.expose().as_bytes())).into()
+    }
+
+    /// Whether it began with this provider, as the configuration names it now.
+    pub(crate) fn began_at(&self, provider: &Provider) -> bool {
+        self.binding == binding(provider)
+    }
+
+    /// Where the browser goes in the end.
+    #[must_use]
+    pub fn return_to(&self) -> &str {
+        &self.return_to
+    }
+
+    /// The attempt as bytes, to be sealed: what has a fixed length, then the target behind its own.
     #[must_use]
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(1_024));
+        let mut bytes = Zeroizing::new(Vec::with_capacity(106 + self.return_to.len()));
         bytes.extend_from_slice(self.secret.expose());
         bytes.extend_from_slice(&self.started_at.micros().to_be_bytes());
-        for text in [
-            self.provider.as_str(),
-            &self.issuer,
-            &self.redirect_uri,
-            &self.return_to,
-            self.state.expose(),
-        ] {
-            // Each is bounded far below: ids 32, targets 1,024, URLs of the configuration.
-            bytes.extend_from_slice(&u16::try_from(text.len()).unwrap_or(u16::MAX).to_be_bytes());
-            bytes.extend_from_slice(text.as_bytes());
-        }
+        bytes.extend_from_slice(&self.binding);
+        bytes.extend_from_slice(&self.state);
+        // A target is bounded far below: 1,024 bytes.
+        let len = u16::try_from(self.return_to.len()).unwrap_or(u16::MAX);
+        bytes.extend_from_slice(&len.to_be_bytes());
+        bytes.extend_from_slice(self.return_to.as_bytes());
         bytes
     }
 
@@ -176,22 +186,39 @@ impl Started {
 
     fn read(bytes: &[u8]) -> Option<Self> {
         let (secret, bytes) = bytes.split_first_chunk::<32>()?;
-        let (micros, mut rest) = bytes.split_first_chunk::<8>()?;
-        let mut text = || -> Option<String> {
-            let (len, behind) = rest.split_first_chunk::<2>()?;
-            let (text, behind) = behind.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
-            rest = behind;
-            Some(core::str::from_utf8(text).ok()?.to_owned())
-        };
-        let started = Self {
-            provider: ProviderId::parse(&text()?).ok()?,
-            issuer: text()?,
-            redirect_uri: text()?,
-            return_to: text()?,
-            state: State::new(text()?),
+        let (micros, bytes) = bytes.split_first_chunk::<8>()?;
+        let (binding, bytes) = bytes.split_first_chunk::<32>()?;
+        let (state, bytes) = bytes.split_first_chunk::<32>()?;
+        let (len, return_to) = bytes.split_first_chunk::<2>()?;
+        if return_to.len() != usize::from(u16::from_be_bytes(*len)) {
+            return None;
+        }
+        Some(Self {
+            binding: *binding,
+            state: *state,
+            return_to: core::str::from_utf8(return_to).ok()?.to_owned(),
             secret: FlowSecret::new(*secret),
             started_at: Timestamp::from_micros(i64::from_be_bytes(*micros)),
-        };
-        rest.is_empty().then_some(started)
+        })
     }
+}
+
+/// Provider, issuer and callback as one value: each behind its length, so that no two triples are one text.
+fn binding(provider: &Provider) -> [u8; 32] {
+    let mut bytes = Vec::new();
+    for text in [
+        provider.id.as_str(),
+        provider.issuer.as_str(),
+        provider.redirect_uri.as_str(),
+    ] {
+        bytes.extend_from_slice(&text.len().to_be_bytes());
+        bytes.extend_from_slice(text.as_bytes());
+    }
+    sha256(&bytes)
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    out
 }

@@ -5,7 +5,7 @@ use vestibule_jose::{CompactJws, Header, JwsError};
 
 use crate::outbound::{MAX_ANSWER, OutboundResponse};
 use crate::provider::Provider;
-use crate::secret::AccessToken;
+use crate::secret::{AccessToken, AuthorizationCode};
 
 use super::callback::Callback;
 use super::start::Started;
@@ -88,6 +88,8 @@ impl TokenError {
 #[derive(Debug)]
 pub struct Exchanged {
     pub(crate) started: Started,
+    /// Spent; `c_hash` is compared with it.
+    pub(crate) code: AuthorizationCode,
     pub(crate) id_token: CompactJws,
     pub(crate) access_token: AccessToken,
 }
@@ -118,9 +120,12 @@ impl Callback {
         }
         let access_token = AccessToken::new(members.require_string("access_token")?.to_owned());
         let id_token = members.string("id_token")?.ok_or(TokenError::NoIdToken)?;
+        let id_token = CompactJws::parse(id_token.as_bytes())?;
+        let (started, code) = self.into_parts();
         Ok(Exchanged {
-            started: self.into_started(),
-            id_token: CompactJws::parse(id_token.as_bytes())?,
+            started,
+            code,
+            id_token,
             access_token,
         })
     }

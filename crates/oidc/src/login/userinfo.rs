@@ -94,8 +94,15 @@ impl VerifiedIdentity {
             return Err(UserInfoError::Subject);
         }
         let more = PersonClaims::read(&claims)?;
-        if self.claims.email == EmailClaim::Absent {
-            self.claims.email = more.email;
+        match (&self.claims.email, &more.email) {
+            (EmailClaim::Absent, _) => self.claims.email = more.email,
+            // The ID token names the address, and UserInfo alone says that this one is verified.
+            (EmailClaim::Unverified(address), EmailClaim::Verified(verified))
+                if !self.claims.says_verified && address == verified =>
+            {
+                self.claims.email = more.email;
+            }
+            _ => {}
         }
         self.claims.name = self.claims.name.or(more.name);
         self.claims.picture = self.claims.picture.or(more.picture);

@@ -3,17 +3,27 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{CliError, Global, load, print, say};
+use super::{CliError, Global, client, load, print, say};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Show every key with its value and where it comes from; secrets are not shown
     Show,
-    /// Say whether `serve` would start with this configuration, and what to register at each provider
+    /// Say whether `serve` would start with this configuration, what to register at each provider, and what each front end may do
     Check,
 }
 
 pub(crate) fn run(global: &Global, verb: &Verb) -> Result<(), CliError> {
+    let outcome = read(global, verb);
+    if let (true, Err(CliError::Config(errors))) = (global.json, &outcome) {
+        // For programs, what is wrong is the answer; people read it on stderr as ever.
+        let errors: Vec<Value> = errors.all().iter().map(|error| json!({ "key": error.key, "found": error.found, "problem": error.problem, "remedy": error.remedy })).collect();
+        print(&json!({ "ok": false, "errors": errors }).to_string())?;
+    }
+    outcome
+}
+
+fn read(global: &Global, verb: &Verb) -> Result<(), CliError> {
     let config = load(global)?;
     match verb {
         Verb::Show => {
@@ -41,8 +51,10 @@ pub(crate) fn run(global: &Global, verb: &Verb) -> Result<(), CliError> {
                     .iter()
                     .map(|(provider, uri)| json!({ "provider": provider, "redirect_uri": uri }))
                     .collect();
+                let frontends: Vec<Value> =
+                    config.frontends().iter().map(client::as_json).collect();
                 return print(
-                    &json!({ "ok": true, "warnings": config.warnings(), "callbacks": callbacks })
+                    &json!({ "ok": true, "warnings": config.warnings(), "callbacks": callbacks, "frontends": frontends })
                         .to_string(),
                 );
             }
@@ -53,6 +65,9 @@ pub(crate) fn run(global: &Global, verb: &Verb) -> Result<(), CliError> {
                 print(&format!(
                     "{provider}: register this redirect URI at the provider: {redirect_uri}"
                 ))?;
+            }
+            for frontend in config.frontends() {
+                print(&client::may(frontend, config.public_url()))?;
             }
             say("the configuration is good");
             Ok(())

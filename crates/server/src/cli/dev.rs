@@ -30,9 +30,14 @@ pub(crate) struct Dev {}
 pub(crate) async fn run(global: &Global, _verb: Dev) -> Result<(), CliError> {
     log::start_quietly();
     let mut sources = Sources::from_process(global.flags())?;
+    let is_listen_chosen = sources.mentions("listen");
     let listener = listen(&mut sources)?;
     let stand_in_listener = free_port(STAND_IN_PORT)?;
     let stand_in_url = format!("http://{}", stand_in_listener.local_addr()?);
+    let moved = [
+        (!is_listen_chosen).then_some((PORT, listener.local_addr()?)),
+        Some((STAND_IN_PORT, stand_in_listener.local_addr()?)),
+    ];
 
     let is_google_real = sources.mentions("providers.google.client_id");
     let id = if is_google_real { "dev" } else { "google" };
@@ -80,6 +85,14 @@ pub(crate) async fn run(global: &Global, _verb: Dev) -> Result<(), CliError> {
         config.database().display().to_string(),
     );
     let vestibule = Vestibule::from_config(config).await?;
+    for (wanted, address) in moved.into_iter().flatten() {
+        if address.port() != wanted {
+            say(&format!(
+                "note: port {wanted} is taken by another program; {} is used instead",
+                address.port()
+            ));
+        }
+    }
     banner(&public_url, &stand_in_url, &database, is_google_real);
     let own = OwnHost {
         public_url: public_url.clone(),
@@ -140,12 +153,8 @@ fn banner(public_url: &str, stand_in_url: &str, database: &str, is_google_real: 
         .take(2)
         .map(|person| person.email)
         .collect();
-    let database = database.strip_prefix("./").map_or_else(
-        || database.to_owned(),
-        |rest| format!("./{}", rest.trim_start_matches("./")),
-    );
     say(&format!(
-        "\nvestibule {}  development mode\n\n  sign-in page    {public_url}/login\n  {stand_in} {stand_in_url}        {}, ...\n  database        {database}\n",
+        "\nvestibule {}  development mode\n\n  sign-in page    {public_url}/login\n  {stand_in} {stand_in_url}        {}, ...\n  faults to try   {stand_in_url}/faults\n  database        {database}\n",
         env!("CARGO_PKG_VERSION"),
         people.join(", "),
     ));
@@ -165,14 +174,13 @@ struct OwnHost {
 /// name that somebody points at this machine: refused.
 async fn only_our_host(State(own): State<OwnHost>, request: Request, next: Next) -> Response {
     let host = request
-        .headers()
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
+        .uri()
+        .authority()
+        .map(|authority| authority.as_str())
+        // RFC 9112 section 3.2.2: a whole URL in the request line outranks Host.
         .or_else(|| {
-            request
-                .uri()
-                .authority()
-                .map(|authority| authority.as_str())
+            let host = request.headers().get(header::HOST)?;
+            host.to_str().ok()
         })
         .unwrap_or_default()
         .to_ascii_lowercase();

@@ -1,5 +1,6 @@
 //! The command line: one file a verb.
 
+mod client;
 mod config;
 mod dev;
 mod keys;
@@ -11,8 +12,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use serde_json::json;
+use vestibule::accounts::Timestamp;
 use vestibule::config::{Config, Flags, Sources};
-use vestibule::{Failure, StartError, Vestibule};
+use vestibule::{Builder, Failure, StartError, Vestibule};
 
 /// Why a command failed. It prints as what happened and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +34,12 @@ pub(crate) enum CliError {
 
 /// Sign in with Google and any other OpenID provider, on your own database.
 #[derive(Debug, Parser)]
-#[command(name = "vestibule", version, propagate_version = true)]
+#[command(
+    name = "vestibule",
+    version,
+    propagate_version = true,
+    after_help = "Every key is also a variable, such as VESTIBULE_PUBLIC_URL, in the environment or in .env, and a line of\nvestibule.toml; secrets and providers have no flag. `vestibule config show` says what holds and why."
+)]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -195,7 +203,10 @@ enum Verb {
     /// List, show, disable, enable and promote users
     #[command(subcommand)]
     User(user::Verb),
-    /// List and rotate the signing keys
+    /// List the front ends, which may receive a sign-in
+    #[command(subcommand)]
+    Client(client::Verb),
+    /// List, rotate and revoke the signing keys
     #[command(subcommand)]
     Keys(keys::Verb),
     /// Print the version
@@ -211,7 +222,11 @@ pub(crate) fn run() -> Result<(), CliError> {
         Verb::Serve(verb) => block_on(serve::run(&global, verb)),
         Verb::Config(verb) => config::run(&global, &verb),
         Verb::User(verb) => block_on(user::run(&global, verb)),
+        Verb::Client(verb) => client::run(&global, &verb),
         Verb::Keys(verb) => block_on(keys::run(&global, verb)),
+        Verb::Version if global.json => {
+            print(&json!({ "version": env!("CARGO_PKG_VERSION") }).to_string())
+        }
         Verb::Version => print(&format!("vestibule {}", env!("CARGO_PKG_VERSION"))),
     }
 }
@@ -250,7 +265,22 @@ fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> CliError {
 /// The database, opened beside a server that may be running.
 async fn beside(global: &Global) -> Result<Vestibule, CliError> {
     let config = load(global)?;
-    Ok(Vestibule::builder(config).beside_a_server().start().await?)
+    Ok(Builder::new(config).beside_a_server().build().await?)
+}
+
+/// A time for programs: RFC 3339, in UTC.
+pub(crate) fn rfc3339(time: Timestamp) -> String {
+    jiff::Timestamp::from_microsecond(time.micros())
+        .map_or_else(|_| String::new(), |time| time.to_string())
+}
+
+/// A time for people: the minute, in UTC.
+pub(crate) fn when(time: Timestamp) -> String {
+    let text = rfc3339(time);
+    match (text.get(..10), text.get(11..16)) {
+        (Some(day), Some(minute)) => format!("{day} {minute} UTC"),
+        _ => text,
+    }
 }
 
 /// Data, on stdout.

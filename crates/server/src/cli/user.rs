@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use vestibule::Vestibule;
 use vestibule::accounts::{EmailAddress, User, UserId, UserQuery};
 
-use super::{CliError, Global, print, say};
+use super::{CliError, Global, print, rfc3339, say, when};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -15,7 +15,7 @@ pub(crate) enum Verb {
         #[arg(long)]
         search: Option<String>,
         /// How many at most
-        #[arg(long, default_value_t = 100)]
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
         limit: u32,
         /// Continue after this user
         #[arg(long, value_name = "ID")]
@@ -80,8 +80,8 @@ async fn act(vestibule: &Vestibule, global: &Global, verb: Verb) -> Result<(), C
             if global.json {
                 return print(&json!({ "users": page.users.iter().map(as_json).collect::<Vec<_>>(), "next": page.next.map(|id| id.to_string()) }).to_string());
             }
-            for user in &page.users {
-                print(&line(user))?;
+            for line in lines(&page.users) {
+                print(&line)?;
             }
             if page.users.is_empty() {
                 say("no users");
@@ -160,14 +160,26 @@ async fn show(vestibule: &Vestibule, global: &Global, user: &User) -> Result<(),
             .collect();
         return print(&value.to_string());
     }
-    print(&line(user))?;
+    let row = |label: &str, value: &str| print(&format!("{label:<10}{value}"));
+    let or_none = |text: Option<&str>| {
+        text.map_or_else(|| "-".to_owned(), |text| text.escape_debug().to_string())
+    };
+    row("id", &user.id.to_string())?;
+    row("name", &or_none(user.name.as_deref()))?;
+    row(
+        "e-mail",
+        &or_none(user.email.as_ref().map(EmailAddress::as_str)),
+    )?;
+    row("state", if user.is_active { "active" } else { "disabled" })?;
+    row("admin", if user.is_superuser { "yes" } else { "no" })?;
+    row("created", &when(user.created_at))?;
     for identity in &identities {
-        print(&format!(
-            "  {}  {}  {}",
-            identity.record.provider,
-            identity.record.issuer,
-            identity.record.subject.escape_debug()
-        ))?;
+        let record = &identity.record;
+        let subject = record.subject.escape_debug();
+        row(
+            "signs in",
+            &format!("{}  {}  {subject}", record.provider, record.issuer),
+        )?;
     }
     Ok(())
 }
@@ -181,18 +193,38 @@ fn told(user: Option<User>, global: &Global, words: &str) -> Result<(), CliError
     Ok(())
 }
 
-/// One line a user. Names come from outside: control characters do not reach the terminal.
-fn line(user: &User) -> String {
-    let email = user.email.as_ref().map_or("-", EmailAddress::as_str);
-    let name = user.name.as_deref().unwrap_or("-");
-    let state = if user.is_active { "active" } else { "disabled" };
-    let admin = if user.is_superuser { "  admin" } else { "" };
-    format!(
-        "{}  {state}{admin}  {}  {}",
-        user.id,
-        email.escape_debug(),
-        name.escape_debug()
-    )
+/// One line a user, in columns. Names come from outside: control characters do not reach the terminal.
+fn lines(users: &[User]) -> Vec<String> {
+    let rows: Vec<[String; 3]> = users
+        .iter()
+        .map(|user| {
+            let state = match (user.is_active, user.is_superuser) {
+                (true, false) => "active",
+                (true, true) => "active, admin",
+                (false, false) => "disabled",
+                (false, true) => "disabled, admin",
+            };
+            let email = user.email.as_ref().map_or("-", EmailAddress::as_str);
+            let name = user.name.as_deref().unwrap_or("-");
+            [
+                state.to_owned(),
+                email.escape_debug().to_string(),
+                name.escape_debug().to_string(),
+            ]
+        })
+        .collect();
+    let width = |column: usize| {
+        let widths = rows.iter().map(|row| row[column].chars().count());
+        widths.max().unwrap_or_default()
+    };
+    let (states, emails) = (width(0), width(1));
+    users
+        .iter()
+        .zip(&rows)
+        .map(|(user, [state, email, name])| {
+            format!("{}  {state:states$}  {email:emails$}  {name}", user.id)
+        })
+        .collect()
 }
 
 fn as_json(user: &User) -> Value {
@@ -203,5 +235,6 @@ fn as_json(user: &User) -> Value {
         "is_superuser": user.is_superuser,
         "is_verified": user.email.is_some(),
         "name": user.name,
+        "created_at": rfc3339(user.created_at),
     })
 }

@@ -9,8 +9,10 @@ use super::open::{OpenError, create_private};
 use super::sql;
 
 /// Every migration, in order. One is only ever added.
-pub(super) const MIGRATIONS: &[(i64, &str)] =
-    &[(1, include_str!("../../migrations/sqlite/0001_accounts.sql"))];
+pub(super) const MIGRATIONS: &[(i64, &str)] = &[
+    (1, include_str!("../../migrations/sqlite/0001_accounts.sql")),
+    (2, include_str!("../../migrations/sqlite/0002_grants.sql")),
+];
 
 /// Brings a file up to date with [`MIGRATIONS`].
 pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {

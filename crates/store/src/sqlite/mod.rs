@@ -4,6 +4,7 @@
 //! microseconds and never wait for the writer. Lists run on the blocking pool.
 
 mod claims;
+mod grants;
 mod migrate;
 mod open;
 mod rows;

@@ -29,21 +29,27 @@ pub enum OpenMode {
 #[non_exhaustive]
 pub enum OpenError {
     /// The command line finds no file: it looks at what a server made, and makes nothing.
-    #[error("there is no database {}. Run this where the server runs, or set database_url; `vestibule serve` makes one", .0.display())]
+    #[error("there is no database {}. Run this where the server runs, or set database_url; `vestibule serve` makes one, and that of `vestibule dev` is sqlite://vestibule-dev.db", .0.display())]
     Missing(PathBuf),
     /// Another server has it.
     #[error("{} is in use by another `vestibule serve`. Stop it, or give this one another database_url", .0.display())]
     InUse(PathBuf),
     /// The file or its folder cannot be used.
-    #[error("cannot use the database {}: {source}. Check that its folder exists and that this user may write there", path.display())]
+    #[error("cannot use the database {}: {source}. Check that its folder exists and that this user may write there, or choose another with database_url or data_dir", path.display())]
     File {
         /// The file.
         path: PathBuf,
         /// What the system says.
         source: std::io::Error,
     },
+    /// A folder stands where the file should.
+    #[error("{} is a folder, and the database is a file. Write a name behind it, such as database_url = \"sqlite://{}/vestibule.db\"", .0.display(), .0.display())]
+    Folder(PathBuf),
+    /// The file holds something else.
+    #[error("{} is not an SQLite database; it was left as it is. Name another file with database_url, or restore a backup", .0.display())]
+    Foreign(PathBuf),
     /// SQLite cannot use it.
-    #[error("cannot use the database {}: {source}", path.display())]
+    #[error("cannot use the database {}: {source}. Choose another with database_url, or restore a backup", path.display())]
     Sqlite {
         /// The file.
         path: PathBuf,
@@ -78,10 +84,17 @@ impl SqliteStore {
             path: path.to_owned(),
             source,
         };
-        let sqlite = |source| OpenError::Sqlite {
-            path: path.to_owned(),
-            source,
+        let sqlite = |source: rusqlite::Error| match source.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => OpenError::Foreign(path.to_owned()),
+            _ => OpenError::Sqlite {
+                path: path.to_owned(),
+                source,
+            },
         };
+        // Before the lock: nothing is left beside what is none of ours.
+        if path.is_dir() {
+            return Err(OpenError::Folder(path.to_owned()));
+        }
         let lock = match mode {
             OpenMode::Serve => Some(lock(path)?),
             OpenMode::CommandLine if !path.exists() => {
@@ -114,7 +127,7 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let failed = |source| OpenError::File {
-        path: PathBuf::from(&name),
+        path: path.to_owned(),
         source,
     };
     let mut options = OpenOptions::new();

@@ -3,8 +3,8 @@
 use rusqlite::types::Type;
 use rusqlite::{Error, Result, Row};
 use vestibule_accounts::{
-    Account, EmailAddress, Identity, IdentityRecord, Session, SessionId, SignedIn, StoredKey,
-    Timestamp, User, UserId, UserVersion,
+    Account, EmailAddress, Grant, GrantId, GrantKey, Identity, IdentityRecord, Session, SessionId,
+    SignedIn, StoredKey, Timestamp, User, UserId, UserVersion,
 };
 
 fn time(row: &Row<'_>, at: usize) -> Result<Timestamp> {
@@ -87,4 +87,44 @@ pub(super) fn key(row: &Row<'_>) -> Result<StoredKey> {
         active_from: time(row, 5)?,
         retired_at: row.get::<_, Option<i64>>(6)?.map(Timestamp::from_micros),
     })
+}
+
+/// A code as a redemption is checked against it.
+pub(super) struct Code {
+    pub(super) session: SessionId,
+    pub(super) client_id: String,
+    pub(super) redirect_uri: String,
+    pub(super) code_challenge: String,
+    pub(super) expires_at: Timestamp,
+    pub(super) is_used: bool,
+    /// What came of it, where that is still there.
+    pub(super) grant: Option<GrantId>,
+}
+
+pub(super) fn code(row: &Row<'_>) -> Result<Code> {
+    Ok(Code {
+        session: SessionId::from_bytes(row.get(0)?),
+        client_id: row.get(1)?,
+        redirect_uri: row.get(2)?,
+        code_challenge: row.get(3)?,
+        expires_at: time(row, 4)?,
+        is_used: row.get(5)?,
+        grant: row.get::<_, Option<[u8; 16]>>(6)?.map(GrantId::from_bytes),
+    })
+}
+
+pub(super) fn grant(row: &Row<'_>) -> Result<Grant> {
+    Ok(Grant {
+        id: GrantId::from_bytes(row.get(0)?),
+        client_id: row.get(1)?,
+        key: GrantKey::new(row.get(2)?),
+        count: row.get(3)?,
+        created_at: time(row, 4)?,
+        rotated_at: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_micros),
+        expires_at: time(row, 6)?,
+    })
+}
+
+pub(super) fn session_id(row: &Row<'_>) -> Result<SessionId> {
+    Ok(SessionId::from_bytes(row.get(0)?))
 }

@@ -42,13 +42,35 @@ pub(super) const COUNT_WAYS_IN: &str = "SELECT (SELECT count(*) FROM vestibule_i
 
 pub(super) const INSERT_SESSION: &str = "INSERT INTO vestibule_sessions (hash, id, user, provider, created_at, last_seen_at, expires_at, idle_seconds) VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7)";
 pub(super) const SELECT_SESSION: &str = "SELECT users.id, users.version, users.email, users.claimed_email, users.password_hash IS NOT NULL, users.name, users.picture, users.is_active, users.is_superuser, users.created_at, users.updated_at, sessions.id, sessions.provider, sessions.created_at, sessions.last_seen_at, sessions.expires_at, sessions.idle_seconds FROM vestibule_sessions AS sessions JOIN vestibule_users AS users ON users.id = sessions.user WHERE sessions.hash = ?1 AND sessions.expires_at > ?2 AND sessions.last_seen_at + sessions.idle_seconds * 1000000 > ?2 AND users.is_active = 1";
+pub(super) const SELECT_SESSION_BY_ID: &str = "SELECT users.id, users.version, users.email, users.claimed_email, users.password_hash IS NOT NULL, users.name, users.picture, users.is_active, users.is_superuser, users.created_at, users.updated_at, sessions.id, sessions.provider, sessions.created_at, sessions.last_seen_at, sessions.expires_at, sessions.idle_seconds FROM vestibule_sessions AS sessions JOIN vestibule_users AS users ON users.id = sessions.user WHERE sessions.id = ?1 AND sessions.expires_at > ?2 AND sessions.last_seen_at + sessions.idle_seconds * 1000000 > ?2 AND users.is_active = 1";
+pub(super) const SELECT_SESSION_BY_GRANT: &str = "SELECT users.id, users.version, users.email, users.claimed_email, users.password_hash IS NOT NULL, users.name, users.picture, users.is_active, users.is_superuser, users.created_at, users.updated_at, sessions.id, sessions.provider, sessions.created_at, sessions.last_seen_at, sessions.expires_at, sessions.idle_seconds FROM vestibule_grants AS grants JOIN vestibule_sessions AS sessions ON sessions.id = grants.session JOIN vestibule_users AS users ON users.id = sessions.user WHERE grants.id = ?1 AND grants.expires_at > ?2 AND sessions.expires_at > ?2 AND sessions.last_seen_at + sessions.idle_seconds * 1000000 > ?2 AND users.is_active = 1";
 pub(super) const TOUCH_SESSION: &str = "UPDATE vestibule_sessions SET last_seen_at = max(last_seen_at, ?2) WHERE id = ?1 AND expires_at > ?2 AND last_seen_at + idle_seconds * 1000000 > ?2";
-pub(super) const DELETE_SESSION: &str = "DELETE FROM vestibule_sessions WHERE hash = ?1";
+pub(super) const DELETE_SESSION: &str =
+    "DELETE FROM vestibule_sessions WHERE hash = ?1 RETURNING id";
 pub(super) const DELETE_SESSIONS_OF: &str = "DELETE FROM vestibule_sessions WHERE user = ?1";
 pub(super) const PRUNE_SESSIONS: &str = "DELETE FROM vestibule_sessions WHERE hash IN (SELECT hash FROM vestibule_sessions WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)";
 
+pub(super) const INSERT_CODE: &str = "INSERT INTO vestibule_codes (hash, session, client_id, redirect_uri, code_challenge, expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+pub(super) const SELECT_CODE: &str = "SELECT codes.session, codes.client_id, codes.redirect_uri, codes.code_challenge, codes.expires_at, codes.grant_id IS NOT NULL, grants.id FROM vestibule_codes AS codes LEFT JOIN vestibule_grants AS grants ON grants.id = codes.grant_id WHERE codes.hash = ?1";
+pub(super) const USE_CODE: &str = "UPDATE vestibule_codes SET grant_id = ?2 WHERE hash = ?1";
+pub(super) const MOVE_CODES: &str = "UPDATE vestibule_codes SET session = ?2 WHERE session = ?1";
+pub(super) const PRUNE_CODES: &str = "DELETE FROM vestibule_codes WHERE hash IN (SELECT hash FROM vestibule_codes WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)";
+
+pub(super) const INSERT_GRANT: &str = "INSERT INTO vestibule_grants (id, session, client_id, key, count, created_at, expires_at) VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6)";
+pub(super) const SELECT_GRANT: &str = "SELECT grants.id, grants.client_id, grants.key, grants.count, grants.created_at, grants.rotated_at, grants.expires_at FROM vestibule_grants AS grants JOIN vestibule_sessions AS sessions ON sessions.id = grants.session JOIN vestibule_users AS users ON users.id = sessions.user WHERE grants.id = ?1 AND grants.expires_at > ?2 AND sessions.expires_at > ?2 AND sessions.last_seen_at + sessions.idle_seconds * 1000000 > ?2 AND users.is_active = 1";
+pub(super) const ROTATE_GRANT: &str =
+    "UPDATE vestibule_grants SET count = ?2, rotated_at = ?3 WHERE id = ?1";
+pub(super) const MOVE_GRANTS: &str = "UPDATE vestibule_grants SET session = ?2 WHERE session = ?1";
+pub(super) const DELETE_GRANT: &str = "DELETE FROM vestibule_grants WHERE id = ?1";
+pub(super) const DELETE_GRANT_OF: &str =
+    "DELETE FROM vestibule_grants WHERE id = ?1 AND client_id = ?2";
+pub(super) const PRUNE_GRANTS: &str = "DELETE FROM vestibule_grants WHERE id IN (SELECT id FROM vestibule_grants WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)";
+
 pub(super) const SELECT_KEYS: &str = "SELECT kid, algorithm, sealed, public_jwk, created_at, active_from, retired_at FROM vestibule_signing_keys ORDER BY created_at, kid";
-pub(super) const COUNT_KEYS: &str = "SELECT count(*) FROM vestibule_signing_keys";
+pub(super) const SELECT_NEWEST_KEY: &str =
+    "SELECT kid FROM vestibule_signing_keys ORDER BY created_at DESC, kid DESC LIMIT 1";
+pub(super) const HAS_SIGNER: &str = "SELECT EXISTS (SELECT 1 FROM vestibule_signing_keys WHERE active_from <= ?1 AND (retired_at IS NULL OR retired_at > ?1))";
+pub(super) const DELETE_KEY: &str = "DELETE FROM vestibule_signing_keys WHERE kid = ?1";
 pub(super) const RETIRE_KEYS: &str =
     "UPDATE vestibule_signing_keys SET retired_at = ?1 WHERE retired_at IS NULL";
 pub(super) const INSERT_KEY: &str = "INSERT INTO vestibule_signing_keys (kid, algorithm, sealed, public_jwk, created_at, active_from, retired_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";

@@ -1,6 +1,7 @@
 //! The rules of this store, each made to happen.
 
 mod files;
+mod grants;
 mod jobs;
 
 use std::path::{Path, PathBuf};
@@ -10,8 +11,8 @@ use std::sync::mpsc::{Sender, channel};
 use rusqlite::Connection;
 use tempfile::TempDir;
 use vestibule_accounts::{
-    Act, ApplyError, Claim, IdentityRecord, NewSession, NewUser, SessionHash, SessionId, SignIn,
-    StateHash, Store, StoreError, Timestamp, UserId,
+    Act, ApplyError, Claim, IdentityRecord, NewSession, NewUser, SessionHash, SessionId,
+    SessionKey, SignIn, StateHash, Store, StoreError, Timestamp, UserId,
 };
 
 use super::{OpenMode, SqliteStore};
@@ -29,13 +30,16 @@ mod conformance {
 
 #[test]
 fn every_behaviour_of_the_suite_is_run() {
-    let suite = include_str!("../conformance.rs");
+    let suite = concat!(
+        include_str!("../conformance.rs"),
+        include_str!("../conformance/grants.rs")
+    );
     let behaviours: Vec<_> = suite
         .lines()
         .filter_map(|line| line.strip_prefix("pub async fn "))
         .map(|line| line.split_once('(').unwrap().0)
         .collect();
-    assert!(behaviours.len() > 40);
+    assert!(behaviours.len() > 70);
     for behaviour in behaviours {
         assert!(
             suite.lines().any(|line| line.trim() == behaviour),
@@ -143,6 +147,7 @@ fn sign_in(number: u8) -> SignIn {
             idle_seconds: 3_600,
         },
         replaces: None,
+        hand_over: None,
         claim: StateHash::from_bytes([number; 32]),
         now: NOW,
     }
@@ -171,7 +176,9 @@ async fn a_sign_in_writes_its_claim_and_a_refused_one_writes_nothing() {
     );
     assert_eq!(rows(), [1, 1, 1, 1]);
 
-    store.set_superuser(user.id, true, NOW).await.unwrap();
+    outsider
+        .execute("UPDATE vestibule_users SET version = version + 1", [])
+        .unwrap();
     taken.act = Act::SignIn(user.account());
     let stale = store.apply(taken).await;
     assert!(matches!(stale, Err(ApplyError::Stale)), "{stale:?}");
@@ -223,7 +230,9 @@ async fn what_was_acknowledged_is_there_after_reopening() {
     let store = file.serve();
     let user = store.apply(sign_in(1)).await.unwrap().user;
     store.check_secret([7; 32], None).await.unwrap();
-    let session = store.session(SessionHash::from_bytes([1; 32]), NOW).await;
+    let session = store
+        .session(SessionKey::Cookie(SessionHash::from_bytes([1; 32])), NOW)
+        .await;
     let session = session.unwrap().unwrap();
     store.close().await;
     drop(store);
@@ -231,7 +240,9 @@ async fn what_was_acknowledged_is_there_after_reopening() {
     let store = file.serve();
     assert_eq!(store.user(user.id).await.unwrap(), Some(user.clone()));
     assert_eq!(store.identities(user.id).await.unwrap().len(), 1);
-    let again = store.session(SessionHash::from_bytes([1; 32]), NOW).await;
+    let again = store
+        .session(SessionKey::Cookie(SessionHash::from_bytes([1; 32])), NOW)
+        .await;
     assert_eq!(again.unwrap(), Some(session));
     assert_eq!(
         store.check_secret([8; 32], None).await.unwrap(),
@@ -245,8 +256,8 @@ async fn pruning_removes_five_hundred_rows_at_a_time() {
     let file = File::new();
     let store = file.serve();
     let mut first = sign_in(1);
-    first.now = NOW.plus_seconds(10_000);
-    first.session.expires_at = NOW.plus_seconds(20_000);
+    first.now = NOW.plus_seconds(100_000);
+    first.session.expires_at = NOW.plus_seconds(200_000);
     store.apply(first).await.unwrap();
     let outsider = file.outsider();
     outsider
@@ -254,11 +265,15 @@ async fn pruning_removes_five_hundred_rows_at_a_time() {
             "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 1200)
              INSERT INTO vestibule_sessions SELECT randomblob(32), randomblob(16), (SELECT id FROM vestibule_users), 'idp', 0, 0, i, 1 FROM n;
              WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 600)
-             INSERT INTO vestibule_claims SELECT i, randomblob(32) FROM n;",
+             INSERT INTO vestibule_claims SELECT i, randomblob(32) FROM n;
+             WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 600)
+             INSERT INTO vestibule_codes SELECT randomblob(32), (SELECT max(id) FROM vestibule_sessions WHERE expires_at > 1200), 'spa', 'https://spa.example/', 'challenge', i, NULL FROM n;
+             WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 600)
+             INSERT INTO vestibule_grants SELECT randomblob(16), (SELECT max(id) FROM vestibule_sessions WHERE expires_at > 1200), 'spa', randomblob(32), 0, i, NULL, i FROM n;",
         )
         .unwrap();
 
-    let mut prune = store.prune(NOW.plus_seconds(10_000));
+    let mut prune = store.prune(NOW.plus_seconds(100_000));
     let mut left = Vec::new();
     let removed = loop {
         let release = hold(&store);
@@ -268,22 +283,26 @@ async fn pruning_removes_five_hundred_rows_at_a_time() {
         if let Some(removed) = step {
             break removed.unwrap();
         }
-        left.push((
-            count(&outsider, "vestibule_sessions"),
-            count(&outsider, "vestibule_claims"),
-        ));
+        left.push(
+            ["codes", "grants", "sessions", "claims"]
+                .map(|table| count(&outsider, &format!("vestibule_{table}"))),
+        );
     };
 
-    assert_eq!(removed, 1_800);
+    assert_eq!(removed, 3_000);
     assert_eq!(
         left,
         [
-            (1_201, 601), // the keys
-            (701, 601),
-            (201, 601),
-            (1, 601),
-            (1, 101),
-            (1, 1),
+            [600, 600, 1_201, 601], // the keys
+            [100, 600, 1_201, 601],
+            [0, 600, 1_201, 601],
+            [0, 100, 1_201, 601],
+            [0, 0, 1_201, 601],
+            [0, 0, 701, 601],
+            [0, 0, 201, 601],
+            [0, 0, 1, 601],
+            [0, 0, 1, 101],
+            [0, 0, 1, 1],
         ]
     );
 }
@@ -299,7 +318,9 @@ async fn a_row_that_we_never_write_is_corrupt() {
 
     let read = store.user(user.id).await;
     assert!(matches!(read, Err(StoreError::Corrupt(_))), "{read:?}");
-    let session = store.session(SessionHash::from_bytes([1; 32]), NOW).await;
+    let session = store
+        .session(SessionKey::Cookie(SessionHash::from_bytes([1; 32])), NOW)
+        .await;
     assert!(
         matches!(session, Err(StoreError::Corrupt(_))),
         "{session:?}"

@@ -4,18 +4,21 @@ use std::sync::PoisonError;
 
 use rusqlite::{Connection, OptionalExtension as _, Params};
 use vestibule_accounts::{
-    Account, Act, Applied, ApplyError, BoxFuture, Claim, EmailKey, Identity, IdentityRecord, Known,
-    NewPasswordUser, RegisterError, SecretCheck, SessionHash, SessionId, SignIn, SignedIn,
-    StateHash, Store, StoreError, StoredKey, Timestamp, UnlinkError, User, UserId, UserPage,
-    UserQuery,
+    Account, Act, AddKey, Applied, ApplyError, BoxFuture, Claim, EmailKey, Grant, GrantId,
+    HandOver, Identity, IdentityRecord, Known, NewPasswordUser, RedeemError, Redemption,
+    RegisterError, RotateError, Rotated, Rotation, SecretCheck, SessionHash, SessionId, SessionKey,
+    SignIn, SignedIn, StateHash, Store, StoreError, StoredKey, Timestamp, UnlinkError, User,
+    UserId, UserPage, UserQuery,
 };
 
 use super::claims::REMEMBER;
 use super::writer::JobError;
-use super::{Readers, SqliteStore, rows, sql, unavailable};
+use super::{Readers, SqliteStore, grants, rows, sql, unavailable};
 
 /// How many rows one pruning job removes, so that logins go on between two.
 const PRUNE_ROWS: usize = 500;
+/// How long a code is remembered after its end, in seconds: one that comes again must be known as used.
+const REMEMBER_CODES: i64 = 86_400;
 /// How many users a page holds at most.
 const MAX_PAGE: u32 = 1_000;
 
@@ -30,11 +33,15 @@ impl Readers {
     }
 }
 
-fn execute(connection: &Connection, sql: &str, params: impl Params) -> rusqlite::Result<usize> {
+pub(super) fn execute(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+) -> rusqlite::Result<usize> {
     connection.prepare_cached(sql)?.execute(params)
 }
 
-fn one<T>(
+pub(super) fn one<T>(
     connection: &Connection,
     sql: &str,
     params: impl Params,
@@ -186,9 +193,6 @@ fn apply(connection: &Connection, sign_in: &SignIn) -> Result<Applied, JobError<
             user.id
         }
     };
-    if let Some(old) = &sign_in.replaces {
-        execute(connection, sql::DELETE_SESSION, [old.as_bytes()])?;
-    }
     let session = &sign_in.session;
     execute(
         connection,
@@ -203,6 +207,12 @@ fn apply(connection: &Connection, sign_in: &SignIn) -> Result<Applied, JobError<
             session.idle_seconds,
         ),
     )?;
+    if let Some(old) = &sign_in.replaces {
+        replace_session(connection, old, session.id, id, now)?;
+    }
+    if let Some(hand_over) = &sign_in.hand_over {
+        grants::hand_over(connection, session.id, hand_over, now)?;
+    }
     execute(
         connection,
         sql::INSERT_CLAIM,
@@ -211,6 +221,45 @@ fn apply(connection: &Connection, sign_in: &SignIn) -> Result<Applied, JobError<
     let user = one(connection, sql::SELECT_USER, [id.as_bytes()], rows::user)?
         .ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     Ok(Applied { user })
+}
+
+/// Ends the browser's old session in favour of `new`. What hangs on the old one goes over where it is a live session of
+/// the same user: nobody inherits from somebody else, and what has ended stays so.
+fn replace_session(
+    connection: &Connection,
+    old: &SessionHash,
+    new: SessionId,
+    user: UserId,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let params = (old.as_bytes(), now.micros());
+    let alive = one(connection, sql::SELECT_SESSION, params, rows::signed_in)?;
+    if let Some(SignedIn { session, .. }) = alive
+        && session.user == user
+    {
+        grants::move_over(connection, session.id, new)?;
+    }
+    one(
+        connection,
+        sql::DELETE_SESSION,
+        [old.as_bytes()],
+        rows::session_id,
+    )?;
+    Ok(())
+}
+
+fn insert_key(connection: &Connection, key: &StoredKey) -> rusqlite::Result<()> {
+    let params = (
+        &key.kid,
+        &key.algorithm,
+        &key.sealed,
+        &key.public_jwk,
+        key.created_at.micros(),
+        key.active_from.micros(),
+        key.retired_at.map(Timestamp::micros),
+    );
+    execute(connection, sql::INSERT_KEY, params)?;
+    Ok(())
 }
 
 /// A `LIKE` pattern for text that somebody typed.
@@ -282,18 +331,12 @@ impl Store for SqliteStore {
 
     fn session(
         &self,
-        hash: SessionHash,
+        key: SessionKey,
         now: Timestamp,
     ) -> BoxFuture<'_, Result<Option<SignedIn>, StoreError>> {
         Box::pin(async move {
-            self.readers.read(|connection| {
-                one(
-                    connection,
-                    sql::SELECT_SESSION,
-                    (hash.as_bytes(), now.micros()),
-                    rows::signed_in,
-                )
-            })
+            self.readers
+                .read(|connection| grants::session(connection, key, now))
         })
     }
 
@@ -312,9 +355,64 @@ impl Store for SqliteStore {
         }))
     }
 
-    fn end_session(&self, hash: SessionHash) -> BoxFuture<'_, Result<bool, StoreError>> {
+    fn end_session(
+        &self,
+        hash: SessionHash,
+    ) -> BoxFuture<'_, Result<Option<SessionId>, StoreError>> {
         Box::pin(self.writer.submit(move |connection| {
-            Ok(execute(connection, sql::DELETE_SESSION, [hash.as_bytes()])? > 0)
+            Ok(one(
+                connection,
+                sql::DELETE_SESSION,
+                [hash.as_bytes()],
+                rows::session_id,
+            )?)
+        }))
+    }
+
+    fn hand_over(
+        &self,
+        session: SessionId,
+        hand_over: HandOver,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(self.writer.submit(move |connection| {
+            if grants::session(connection, SessionKey::Id(session), now)?.is_none() {
+                return Ok(false);
+            }
+            grants::hand_over(connection, session, &hand_over, now)?;
+            Ok(true)
+        }))
+    }
+
+    fn redeem_code(&self, redemption: Redemption) -> BoxFuture<'_, Result<SignedIn, RedeemError>> {
+        Box::pin(
+            self.writer
+                .submit(move |connection| grants::redeem(connection, &redemption)),
+        )
+    }
+
+    fn grant(
+        &self,
+        id: GrantId,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Option<Grant>, StoreError>> {
+        Box::pin(async move {
+            self.readers
+                .read(|connection| grants::alive(connection, id, now))
+        })
+    }
+
+    fn rotate_grant(&self, rotation: Rotation) -> BoxFuture<'_, Result<Rotated, RotateError>> {
+        let answer = self
+            .writer
+            .submit::<_, StoreError, _>(move |connection| grants::rotate(connection, &rotation));
+        Box::pin(async move { answer.await? })
+    }
+
+    fn end_grant(&self, id: GrantId, client_id: String) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(self.writer.submit(move |connection| {
+            let params = (id.as_bytes(), &client_id);
+            Ok(execute(connection, sql::DELETE_GRANT_OF, params)? > 0)
         }))
     }
 
@@ -413,11 +511,14 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> BoxFuture<'_, Result<Option<User>, StoreError>> {
         Box::pin(self.writer.submit(move |connection| {
-            execute(
+            let changed = execute(
                 connection,
                 sql::SET_SUPERUSER,
                 (user.as_bytes(), superuser, now.micros()),
             )?;
+            if changed > 0 {
+                execute(connection, sql::DELETE_SESSIONS_OF, [user.as_bytes()])?;
+            }
             Ok(one(
                 connection,
                 sql::SELECT_USER,
@@ -493,26 +594,42 @@ impl Store for SqliteStore {
         &self,
         key: StoredKey,
         retire_others_at: Timestamp,
-        only_if_none: bool,
+        add: AddKey,
     ) -> BoxFuture<'_, Result<bool, StoreError>> {
         Box::pin(self.writer.submit(move |connection| {
-            let count: i64 = connection
-                .prepare_cached(sql::COUNT_KEYS)?
-                .query_row([], |row| row.get(0))?;
-            if only_if_none && count > 0 {
-                return Ok(false);
+            if let AddKey::IfNewestIs(expected) = &add {
+                let newest: Option<String> =
+                    one(connection, sql::SELECT_NEWEST_KEY, [], |row| row.get(0))?;
+                if newest != *expected {
+                    return Ok(false);
+                }
             }
             execute(connection, sql::RETIRE_KEYS, [retire_others_at.micros()])?;
-            let params = (
-                &key.kid,
-                &key.algorithm,
-                &key.sealed,
-                &key.public_jwk,
-                key.created_at.micros(),
-                key.active_from.micros(),
-                key.retired_at.map(Timestamp::micros),
-            );
-            execute(connection, sql::INSERT_KEY, params)?;
+            insert_key(connection, &key)?;
+            Ok(true)
+        }))
+    }
+
+    fn revoke_signing_key(
+        &self,
+        kid: String,
+        replacement: StoredKey,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let replacement = StoredKey {
+            active_from: now,
+            ..replacement
+        };
+        Box::pin(self.writer.submit(move |connection| {
+            if execute(connection, sql::DELETE_KEY, [&kid])? == 0 {
+                return Ok(false);
+            }
+            let has_signer: bool = connection
+                .prepare_cached(sql::HAS_SIGNER)?
+                .query_row([now.micros()], |row| row.get(0))?;
+            if !has_signer {
+                insert_key(connection, &replacement)?;
+            }
             Ok(true)
         }))
     }
@@ -548,7 +665,10 @@ impl Store for SqliteStore {
                     Ok(execute(connection, sql::PRUNE_KEYS, [now.micros()])?)
                 })
                 .await?;
+            // What hangs on sessions first: then few rows go with a session.
             for (statement, until) in [
+                (sql::PRUNE_CODES, now.minus_seconds(REMEMBER_CODES)),
+                (sql::PRUNE_GRANTS, now),
                 (sql::PRUNE_SESSIONS, now),
                 (sql::PRUNE_CLAIMS, now.minus_seconds(REMEMBER)),
             ] {

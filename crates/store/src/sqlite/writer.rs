@@ -119,12 +119,13 @@ impl Writer {
         let (queue, jobs) = sync_channel(QUEUE);
         let (wake, woken) = sync_channel(1);
         let log = log_of(path);
+        let file = OpenFile::of(path);
         std::thread::Builder::new()
             .name("vestibule-checkpoint".into())
             .spawn(move || checkpoint(&checkpoints, &woken, &log))?;
         let thread = std::thread::Builder::new()
             .name("vestibule-writer".into())
-            .spawn(move || write(&connection, &jobs, &wake))?;
+            .spawn(move || write(&connection, &jobs, &wake, &file))?;
         Ok(Self {
             queue: Mutex::new(Some(queue)),
             thread: Mutex::new(Some(thread)),
@@ -186,11 +187,26 @@ impl Drop for Writer {
     }
 }
 
-fn write(connection: &Connection, jobs: &Receiver<Box<dyn Job>>, wake: &SyncSender<()>) {
+fn write(
+    connection: &Connection,
+    jobs: &Receiver<Box<dyn Job>>,
+    wake: &SyncSender<()>,
+    file: &OpenFile,
+) {
     let mut commits = 0;
     while let Ok(first) = jobs.recv() {
         let mut batch = vec![first];
-        run_batch(connection, &mut batch, Some(jobs));
+        if file.is_there() {
+            run_batch(connection, &mut batch, Some(jobs));
+        } else {
+            fail_all(
+                &mut batch,
+                &StoreError::Unavailable(
+                    "the database file was removed or replaced; put it back, then start again"
+                        .into(),
+                ),
+            );
+        }
         for job in batch {
             job.answer();
         }
@@ -200,6 +216,39 @@ fn write(connection: &Connection, jobs: &Receiver<Box<dyn Job>>, wake: &SyncSend
             let _ = wake.try_send(());
         }
     }
+}
+
+/// The file that was opened, by what the system calls it. Written to after it was removed, it would take sign-ins that
+/// nobody finds after the next start.
+struct OpenFile {
+    path: PathBuf,
+    identity: Option<(u64, u64)>,
+}
+
+impl OpenFile {
+    fn of(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            identity: identity(path),
+        }
+    }
+
+    fn is_there(&self) -> bool {
+        identity(&self.path) == self.identity
+    }
+}
+
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = std::fs::metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
+}
+
+/// Elsewhere an open file cannot be removed.
+#[cfg(not(unix))]
+fn identity(_path: &Path) -> Option<(u64, u64)> {
+    None
 }
 
 /// Runs a batch in one transaction. With `more`, jobs that arrive meanwhile join it.

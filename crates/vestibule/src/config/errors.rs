@@ -20,6 +20,17 @@ pub struct ConfigError {
 pub struct ConfigErrors(pub(crate) Vec<ConfigError>);
 
 impl ConfigErrors {
+    /// What is wrong with texts that were given to `Builder::settings`.
+    pub(crate) fn of_settings(problems: &[String]) -> Self {
+        let error = |problem: &String| ConfigError {
+            key: "Builder::settings".into(),
+            found: String::new(),
+            problem: format!("it is not TOML: {problem}"),
+            remedy: "write it as it would stand in vestibule.toml".into(),
+        };
+        Self(problems.iter().map(error).collect())
+    }
+
     /// What is wrong.
     #[must_use]
     pub fn all(&self) -> &[ConfigError] {

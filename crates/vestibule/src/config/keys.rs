@@ -71,16 +71,21 @@ pub(super) const PROVIDER_KEYS: &[Key] = &[
     key("clock_skew_seconds", Shape::Number),
 ];
 
+/// What holds keys and is none.
+pub(super) const TABLES: &[&str] = &["providers", "rate_limits", "danger"];
+
 /// The keys of one front end, in `[[frontends]]`.
 pub(super) const FRONTEND_KEYS: &[&str] = &[
     "client_id",
     "client_secret",
+    "client_secret_file",
     "redirect_uris",
     "handoff",
     "default",
     "token_lifetime",
     "token_format",
     "token_secret",
+    "token_secret_file",
     "audience",
     "name",
 ];

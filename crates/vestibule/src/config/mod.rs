@@ -5,6 +5,7 @@
 
 mod dotenv;
 mod errors;
+mod frontends;
 mod keys;
 mod proxies;
 mod resolve;
@@ -22,11 +23,13 @@ use vestibule_accounts::{Linking, Policy, Signup};
 use vestibule_oidc::providers::{self, generic};
 use vestibule_oidc::{ClientSecret, HttpPolicy, Provider, ProviderId, ProviderSettings};
 
+use crate::frontend::Frontend;
 use crate::return_to::ReturnTo;
 
 pub use self::errors::{ConfigError, ConfigErrors};
 pub use self::proxies::TrustedProxies;
 pub use self::resolve::Shown;
+pub(crate) use self::secret::Made;
 pub use self::secret::{Secret, SecretError, SecretSource};
 pub use self::sources::{Flags, Sources};
 
@@ -34,6 +37,8 @@ use self::resolve::{Origin, Resolver};
 
 /// Browsers keep no cookie longer (RFC 6265bis section 5.6), in seconds.
 const MAX_SESSION: i64 = 400 * 86_400;
+/// Others verify our tokens by their signature alone, and so see a revocation only at their end. In seconds.
+const MAX_ACCESS_TOKEN: i64 = 15 * 60;
 
 /// A configuration that was checked.
 #[derive(Clone, Debug)]
@@ -52,8 +57,11 @@ pub struct Config {
     pub(crate) session_lifetime: i64,
     /// In seconds.
     pub(crate) session_idle: i64,
+    /// Of tokens whose front end says nothing else, in seconds.
+    pub(crate) access_token_lifetime: i64,
     pub(crate) count_addresses: bool,
     pub(crate) providers: Vec<Provider>,
+    pub(crate) frontends: Vec<Frontend>,
     shown: Vec<Shown>,
     warnings: Vec<String>,
 }
@@ -72,10 +80,14 @@ impl Config {
         let app_name = read
             .text("app_name")
             .map_or_else(String::new, |(name, _)| name);
-        let data_dir = sources.folder.join(
-            read.text("data_dir")
-                .map_or_else(|| ".".to_owned(), |(path, _)| path),
+        let data_dir = read.text("data_dir").map_or_else(
+            || {
+                read.show("data_dir", "\".\"".into(), &Origin::Default);
+                ".".to_owned()
+            },
+            |(path, _)| path,
         );
+        let data_dir = sources::plain(sources.folder.join(data_dir));
         let database = database(&mut read, &data_dir);
         if read.text("database_schema").is_some() {
             warnings.push("database_schema is for PostgreSQL; with SQLite it does nothing".into());
@@ -91,8 +103,9 @@ impl Config {
         let trusted_proxies = trusted_proxies(&mut read);
         let session_lifetime = lifetime(&mut read, "session_lifetime", "30d", MAX_SESSION);
         let session_idle = lifetime(&mut read, "session_idle", "7d", MAX_SESSION);
-        // Of tokens, which this version does not give out; checked, so that a file stays valid.
-        lifetime(&mut read, "access_token_lifetime", "10m", 15 * 60);
+        let access_token_lifetime =
+            lifetime(&mut read, "access_token_lifetime", "10m", MAX_ACCESS_TOKEN);
+        // Of a route that this version does not have; checked, so that a file stays valid.
         lifetime(&mut read, "jwt_login_lifetime", "1h", 86_400);
         let count_addresses = read.boolean("rate_limits.enabled", true);
         if !count_addresses {
@@ -115,7 +128,7 @@ impl Config {
             warnings.push(format!("danger.allow_http_hosts: {host} is asked by http, and whoever stands between can sign in as anybody"));
         }
         let providers = all_providers(&mut read, &public_url, &http);
-        frontends(&mut read, &mut warnings);
+        let frontends = frontends::all(&mut read, access_token_lifetime, &mut warnings);
         if is_loopback(&public_url) && !listen.ip().is_loopback() {
             warnings.push(format!("public_url {} is on loopback and listen {listen} is not: people on other machines cannot sign in", trimmed(&public_url)));
         }
@@ -138,8 +151,10 @@ impl Config {
             trusted_proxies,
             session_lifetime,
             session_idle,
+            access_token_lifetime,
             count_addresses,
             providers,
+            frontends,
             shown,
             warnings,
         })
@@ -191,6 +206,12 @@ impl Config {
         &self.database
     }
 
+    /// Who may receive a sign-in, in the order of the configuration.
+    #[must_use]
+    pub fn frontends(&self) -> &[Frontend] {
+        &self.frontends
+    }
+
     /// The callbacks that are to be registered at each provider: its name, and ours.
     #[must_use]
     pub fn callbacks(&self) -> Vec<(&str, &str)> {
@@ -237,7 +258,7 @@ fn public_url(read: &mut Resolver<'_>) -> Url {
                 || url.host_str().is_none_or(str::is_empty)
                 || !matches!(url.scheme(), "http" | "https") =>
         {
-            "it is not an http or https URL with a host"
+            return near_url(read, &text, found);
         }
         Ok(url)
             if !url.username().is_empty()
@@ -268,9 +289,29 @@ fn public_url(read: &mut Resolver<'_>) -> Url {
             url.set_path(&path);
             return url;
         }
-        Err(_) => "it is not an absolute URL",
+        Err(_) => return near_url(read, &text, found),
     };
     read.wrong("public_url", found, problem, EXAMPLE);
+    default_public_url()
+}
+
+/// Most often a scheme is all that is missing.
+fn near_url(read: &mut Resolver<'_>, text: &str, found: String) -> Url {
+    let near = ["http", "https"]
+        .into_iter()
+        .filter(|_| !text.contains("://"))
+        .filter_map(|scheme| Url::parse(&format!("{scheme}://{text}")).ok())
+        .find(|url| url.scheme() == "https" || is_loopback(url));
+    let remedy = near.map_or_else(
+        || "write public_url = \"https://app.example\", as people type it".to_owned(),
+        |url| format!("write public_url = \"{}\"", trimmed(&url)),
+    );
+    read.wrong(
+        "public_url",
+        found,
+        "it is not an http or https URL with a host",
+        remedy,
+    );
     default_public_url()
 }
 
@@ -371,7 +412,7 @@ fn database(read: &mut Resolver<'_>, data_dir: &std::path::Path) -> Option<PathB
                 );
                 return None;
             }
-            Some(data_dir.join(path))
+            Some(sources::plain(data_dir.join(path)))
         }
         "postgres" | "postgresql" => {
             read.wrong(
@@ -743,88 +784,6 @@ fn title(name: &str) -> String {
         );
     }
     words.join(" ")
-}
-
-/// Front ends are read and checked, so that a file stays valid; this version hands a sign-in over by cookie alone.
-fn frontends(read: &mut Resolver<'_>, warnings: &mut Vec<String>) {
-    let tables = read.frontends();
-    let mut defaults = 0;
-    for (at, table) in tables.iter().enumerate() {
-        let label = table
-            .get("client_id")
-            .and_then(toml::Value::as_str)
-            .map_or_else(
-                || format!("frontends[{at}]"),
-                |id| format!("frontends.{id}"),
-            );
-        for name in table
-            .keys()
-            .filter(|name| !keys::FRONTEND_KEYS.contains(&name.as_str()))
-        {
-            let near = keys::nearest(name, keys::FRONTEND_KEYS.iter().copied()).map_or_else(
-                || "take it out".to_owned(),
-                |near| format!("did you mean {near}?"),
-            );
-            read.wrong(&format!("{label}.{name}"), "", "there is no such key", near);
-        }
-        if table
-            .get("client_id")
-            .and_then(toml::Value::as_str)
-            .is_none_or(str::is_empty)
-        {
-            read.wrong(
-                &label,
-                "",
-                "it has no client_id",
-                "write client_id = \"web\" below [[frontends]]",
-            );
-        }
-        let uris = table.get("redirect_uris").and_then(toml::Value::as_array);
-        let is_target = |uri: &toml::Value| {
-            uri.as_str()
-                .and_then(|uri| Url::parse(uri).ok())
-                .is_some_and(|uri| {
-                    matches!(uri.scheme(), "http" | "https") && uri.fragment().is_none()
-                })
-        };
-        if !uris.is_some_and(|uris| !uris.is_empty() && uris.iter().all(is_target)) {
-            read.wrong(
-                &format!("{label}.redirect_uris"),
-                "",
-                "it is a list of absolute URLs, and it is not empty",
-                "write redirect_uris = [\"http://localhost:8501/\"]",
-            );
-        }
-        let handoff = table
-            .get("handoff")
-            .and_then(toml::Value::as_str)
-            .unwrap_or("code");
-        if !["cookie", "code", "token-fragment", "token-query"].contains(&handoff) {
-            read.wrong(
-                &format!("{label}.handoff"),
-                format!("{handoff:?}"),
-                "it is one of cookie, code, token-fragment, token-query",
-                "write handoff = \"code\"",
-            );
-        }
-        defaults += usize::from(
-            table
-                .get("default")
-                .and_then(toml::Value::as_bool)
-                .unwrap_or_default(),
-        );
-    }
-    if defaults > 1 {
-        read.wrong(
-            "frontends",
-            format!("{defaults} with default = true"),
-            "at most one can receive a sign-in that names none",
-            "leave default = true in one of them",
-        );
-    }
-    if !tables.is_empty() {
-        warnings.push("frontends: this version hands a sign-in over by cookie on one site; no front end receives a code or a token".into());
-    }
 }
 
 /// The address that a listener on this one is reached by.

@@ -278,8 +278,7 @@ impl<'a> Resolver<'a> {
                 );
                 None
             }
-            (None, Some((path, origin))) => match read_value_file(&self.sources.folder.join(&path))
-            {
+            (None, Some((path, origin))) => match self.value_file(&path) {
                 Ok(text) => Some((text, origin)),
                 Err(problem) => {
                     self.wrong(
@@ -342,28 +341,26 @@ impl<'a> Resolver<'a> {
         names
     }
 
-    /// The front ends, from the file or as JSON in their variable.
-    pub(super) fn frontends(&mut self) -> Vec<toml::Table> {
+    /// The front ends, from the file or as JSON in their variable, and where they were found.
+    pub(super) fn frontends(&mut self) -> Option<(Vec<toml::Table>, Origin)> {
         if let Some((text, origin)) = self.variable("VESTIBULE_FRONTENDS") {
             return match serde_json::from_str::<Vec<toml::Table>>(&text) {
-                Ok(tables) => tables,
+                Ok(tables) => Some((tables, origin)),
                 Err(error) => {
-                    self.wrong("VESTIBULE_FRONTENDS", format!("from {origin}"), format!("it is no JSON list of objects: {error}"), r#"write VESTIBULE_FRONTENDS='[{"client_id":"web","redirect_uris":["http://localhost:3000/"]}]'"#);
-                    Vec::new()
+                    // Its own words may quote a secret.
+                    let place = format!("line {}, column {}", error.line(), error.column());
+                    self.wrong("VESTIBULE_FRONTENDS", format!("from {origin}"), format!("it is no JSON list of objects: {place}"), r#"write VESTIBULE_FRONTENDS='[{"client_id":"web","redirect_uris":["http://localhost:3000/"]}]'"#);
+                    None
                 }
             };
         }
-        let Some((path, table)) = &self.sources.file else {
-            return Vec::new();
-        };
-        match table.get("frontends") {
-            None => Vec::new(),
-            Some(toml::Value::Array(list)) if list.iter().all(toml::Value::is_table) => list
-                .iter()
-                .filter_map(toml::Value::as_table)
-                .cloned()
-                .collect(),
-            Some(_) => {
+        let (path, table) = self.sources.file.as_ref()?;
+        match table.get("frontends")? {
+            toml::Value::Array(list) if list.iter().all(toml::Value::is_table) => {
+                let tables = list.iter().filter_map(toml::Value::as_table).cloned();
+                Some((tables.collect(), Origin::File(path.clone())))
+            }
+            _ => {
                 let path = path.display().to_string();
                 self.wrong(
                     "frontends",
@@ -371,9 +368,14 @@ impl<'a> Resolver<'a> {
                     "front ends are tables of a list",
                     "begin each with a line [[frontends]]",
                 );
-                Vec::new()
+                None
             }
         }
+    }
+
+    /// The content of a file that holds one value, named as the configuration names it.
+    pub(super) fn value_file(&self, path: &str) -> Result<String, String> {
+        read_value_file(&self.sources.folder.join(path))
     }
 
     /// What no version of ours knows is refused: a key that does nothing hides what its writer meant.
@@ -383,7 +385,21 @@ impl<'a> Resolver<'a> {
             let mut names = Vec::new();
             flatten("", table, &mut names);
             for name in names {
-                if keys::find(&name).is_none() {
+                if keys::TABLES.contains(&name.as_str()) {
+                    self.wrong(
+                        &name,
+                        format!("in {}", path.display()),
+                        "it is a table",
+                        format!(
+                            "begin it with a line [{}]",
+                            if name == "providers" {
+                                "providers.google"
+                            } else {
+                                &name
+                            }
+                        ),
+                    );
+                } else if keys::find(&name).is_none() {
                     let remedy = keys::nearest_key(&name).map_or_else(
                         || "take it out".to_owned(),
                         |near| format!("did you mean {near}?"),

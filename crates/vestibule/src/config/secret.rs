@@ -13,6 +13,37 @@ pub(super) const MIN_BYTES: usize = 32;
 /// The name of the file below `data_dir`.
 pub(super) const FILE: &str = "vestibule.secret";
 
+/// How values begin that documentation shows in place of a secret. A word further inside proves nothing.
+const SAMPLES: &[&str] = &[
+    "change",
+    "example",
+    "insert",
+    "password",
+    "placeholder",
+    "replace",
+    "sample",
+    "secret",
+    "some-random",
+    "some_random",
+    "your",
+];
+
+/// What is said of a sample.
+pub(super) const SAMPLE: &str = "it is a sample, or the same few characters again and again";
+
+/// Whether a secret stands in some documentation, or is hardly one.
+pub(super) fn is_sample(text: &str) -> bool {
+    let mut seen = [false; 256];
+    text.trim()
+        .bytes()
+        .for_each(|byte| seen[usize::from(byte)] = true);
+    let lower = text.trim().to_ascii_lowercase();
+    let begins_as_one = SAMPLES
+        .iter()
+        .any(|sample| lower.trim_start_matches(['<', '"']).starts_with(sample));
+    begins_as_one || seen.iter().filter(|seen| **seen).count() < 8
+}
+
 /// The secret, as a type that does not print.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<Vec<u8>>);
@@ -35,25 +66,8 @@ impl Secret {
                 bytes.len()
             ));
         }
-        let mut seen = [false; 256];
-        bytes
-            .iter()
-            .for_each(|byte| seen[usize::from(*byte)] = true);
-        let lower = text.to_ascii_lowercase();
-        let is_sample = [
-            "change",
-            "secret",
-            "example",
-            "password",
-            "your-",
-            "your_",
-            "placeholder",
-            "insert",
-        ]
-        .iter()
-        .any(|word| lower.contains(word));
-        if is_sample || seen.iter().filter(|seen| **seen).count() < 8 {
-            return Err("it is a sample, or the same few characters again and again".into());
+        if is_sample(text) {
+            return Err(SAMPLE.into());
         }
         Ok(Self(Zeroizing::new(bytes.to_vec())))
     }
@@ -63,6 +77,13 @@ impl core::fmt::Debug for Secret {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str("Secret(..)")
     }
+}
+
+/// Whether a secret's file was made just now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Made {
+    Now,
+    Before,
 }
 
 /// Where the secret comes from.
@@ -86,6 +107,9 @@ pub enum SecretError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The file is gone, and a database was made with what it held.
+    #[error("the secret {} is missing, and the database was made with it. Restore the file from a backup, or set `secret` to what it held", .0.display())]
+    Missing(PathBuf),
     /// The file holds no secret.
     #[error("the secret in {} does not do: {problem}. Restore the file from a backup; without it, sealed data of this database cannot be read", path.display())]
     Content {
@@ -97,24 +121,47 @@ pub enum SecretError {
 }
 
 impl SecretSource {
-    /// The secret; makes the file where there is none.
+    /// The secret of a database that is there.
     ///
     /// # Errors
     /// See [`SecretError`].
-    pub(crate) fn load_or_create(&self) -> Result<Secret, SecretError> {
+    pub(crate) fn load(&self) -> Result<Secret, SecretError> {
         match self {
             Self::Given(secret) => Ok(secret.clone()),
+            Self::File(path) => read(path)?.ok_or_else(|| SecretError::Missing(path.clone())),
+        }
+    }
+
+    /// The secret; makes the file where there is none, and says so.
+    ///
+    /// # Errors
+    /// See [`SecretError`].
+    pub(crate) fn load_or_create(&self) -> Result<(Secret, Made), SecretError> {
+        match self {
+            Self::Given(secret) => Ok((secret.clone(), Made::Before)),
             Self::File(path) => {
                 let failed = |source| SecretError::File {
                     path: path.clone(),
                     source,
                 };
                 if let Some(secret) = read(path)? {
-                    return Ok(secret);
+                    return Ok((secret, Made::Before));
                 }
-                create(path).map_err(failed)?;
+                let made = create(path).map_err(failed)?;
                 // Another process may have made it first: what the file holds is what counts.
-                read(path)?.ok_or_else(|| failed(ErrorKind::NotFound.into()))
+                let secret = read(path)?.ok_or_else(|| failed(ErrorKind::NotFound.into()))?;
+                Ok((secret, made))
+            }
+        }
+    }
+
+    /// Takes back a file that was made for a database which has another secret. The error that says so.
+    pub(crate) fn take_back(&self) -> Option<SecretError> {
+        match self {
+            Self::Given(_) => None,
+            Self::File(path) => {
+                let _ = std::fs::remove_file(path);
+                Some(SecretError::Missing(path.clone()))
             }
         }
     }
@@ -140,7 +187,7 @@ fn read(path: &Path) -> Result<Option<Secret>, SecretError> {
 }
 
 /// Writes a new secret beside the file and links it into place: nobody ever reads half of one.
-fn create(path: &Path) -> std::io::Result<()> {
+fn create(path: &Path) -> std::io::Result<Made> {
     let text: Zeroizing<String> = Zeroizing::new(
         seal::random::<32>()
             .iter()
@@ -159,11 +206,11 @@ fn create(path: &Path) -> std::io::Result<()> {
     file.write_all(b"\n")?;
     file.sync_all()?;
     let linked = match std::fs::hard_link(&beside, path) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        outcome => outcome,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Made::Before),
+        outcome => outcome.map(|()| Made::Now),
     };
-    let removed = std::fs::remove_file(&beside);
-    linked.and(removed)
+    std::fs::remove_file(&beside)?;
+    linked
 }
 
 #[cfg(test)]
@@ -179,9 +226,12 @@ mod tests {
             &"a".repeat(64),
             "change-me-change-me-change-me-change-me",
             &"abc".repeat(20),
+            "some-random-long-secret-key-of-the-documentation",
+            "<your secret of thirty-two bytes or more>",
         ] {
             assert!(Secret::parse(bad).is_err(), "{bad}");
         }
+        assert!(Secret::parse("a-secret-for-one-machine-that-is-long-enough-0123456789").is_ok());
         let good = Secret::parse("0f2d6a9c4b8e71350f2d6a9c4b8e7135").unwrap();
         assert_eq!(
             format!("{good:?} {:?}", SecretSource::Given(good.clone())),
@@ -194,8 +244,11 @@ mod tests {
     fn the_file_is_made_once_for_its_owner_alone() {
         let folder = tempfile::tempdir().unwrap();
         let source = SecretSource::File(folder.path().join(FILE));
-        let first = source.load_or_create().unwrap();
-        assert_eq!(source.load_or_create().unwrap().expose(), first.expose());
+        assert!(matches!(source.load(), Err(SecretError::Missing(_))));
+        let (first, made) = source.load_or_create().unwrap();
+        assert_eq!(made, Made::Now);
+        let (second, made) = source.load_or_create().unwrap();
+        assert_eq!((second.expose(), made), (first.expose(), Made::Before));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
         #[cfg(unix)]
         {

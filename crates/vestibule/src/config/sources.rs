@@ -1,6 +1,7 @@
 //! Where values come from, in the order in which they hold: flag, environment, `.env`, the file, the default.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::errors::{ConfigError, ConfigErrors};
@@ -114,6 +115,15 @@ impl Sources {
         })
     }
 
+    /// Takes settings that an application writes in its own code, and nothing from its environment.
+    pub(crate) fn in_code(settings: toml::Table) -> Self {
+        Self {
+            file: Some((PathBuf::from("Vestibule::builder()"), settings)),
+            folder: PathBuf::from("."),
+            ..Self::default()
+        }
+    }
+
     /// Puts a value above all others, as a flag does.
     pub fn set(&mut self, key: &str, value: &str) {
         self.flags.push((key.to_owned(), value.to_owned()));
@@ -162,11 +172,8 @@ impl Sources {
 /// The line of a TOML error, as text.
 fn place(text: &str, error: &toml::de::Error) -> String {
     let line = error.span().map_or(0, |span| {
-        text.get(..span.start)
-            .unwrap_or_default()
-            .lines()
-            .count()
-            .max(1)
+        let before = text.get(..span.start).unwrap_or_default();
+        1 + before.matches('\n').count()
     });
     format!(
         "see line {line}; texts stand in quotes, and a table such as [providers.google] holds what follows it"
@@ -187,17 +194,25 @@ fn read_text(path: &Path) -> Result<Option<String>, ConfigErrors> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(unusable(
-            path,
-            &error.to_string(),
-            "make it readable for this user",
-        )),
+        Err(error) => {
+            let remedy = match error.kind() {
+                ErrorKind::InvalidData => "save it as UTF-8",
+                ErrorKind::IsADirectory => "a file is expected here, not a folder",
+                _ => "make it readable for this user",
+            };
+            Err(unusable(path, &error.to_string(), remedy))
+        }
     }
+}
+
+/// A path without the `.` parts that joining leaves in its middle.
+pub(super) fn plain(path: PathBuf) -> PathBuf {
+    path.components().collect()
 }
 
 fn unusable(path: &Path, problem: &str, remedy: &str) -> ConfigErrors {
     ConfigErrors(vec![ConfigError {
-        key: path.display().to_string(),
+        key: plain(path.to_owned()).display().to_string(),
         found: String::new(),
         problem: problem.to_owned(),
         remedy: remedy.to_owned(),

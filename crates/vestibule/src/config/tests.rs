@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::frontend::{HandOff, TokenFormat};
 
 /// A configuration of these variables and this file, in a folder of its own.
 fn load(variables: &[(&str, &str)], file: &str) -> Result<Config, ConfigErrors> {
@@ -330,6 +331,11 @@ fn a_file_that_is_no_toml_is_named_with_its_line() {
         text.contains("vestibule.toml") && text.contains("line 2"),
         "{text}"
     );
+    // What is wrong stands at the very beginning of its line.
+    let twice = load(&[], "signup = \"open\"\nsignup = \"open\"\n")
+        .unwrap_err()
+        .to_string();
+    assert!(twice.contains("line 2"), "{twice}");
     let flags = Flags {
         config: Some("nowhere.toml".into()),
         values: Vec::new(),
@@ -339,6 +345,27 @@ fn a_file_that_is_no_toml_is_named_with_its_line() {
             .unwrap_err()
             .to_string()
             .contains("nowhere.toml")
+    );
+}
+
+#[test]
+fn a_public_url_that_lacks_its_scheme_is_told_with_the_one_that_fits() {
+    for (text, remedy) in [
+        ("localhost:8000", "\"http://localhost:8000\""),
+        ("app.example", "\"https://app.example\""),
+        ("app.example/sign-in", "\"https://app.example/sign-in\""),
+    ] {
+        let errors = load(&[("VESTIBULE_PUBLIC_URL", text)], "").unwrap_err();
+        assert!(errors.to_string().contains(remedy), "{errors}");
+    }
+}
+
+#[test]
+fn a_value_in_place_of_a_table_is_told_so() {
+    let errors = load(&[], "providers = 3\n").unwrap_err();
+    assert!(
+        errors.to_string().contains("a line [providers.google]"),
+        "{errors}"
     );
 }
 
@@ -364,8 +391,37 @@ fn no_secret_is_ever_shown() {
         ("GOOGLE_CLIENT_ID", "an-id"),
         ("GOOGLE_CLIENT_SECRET", "canary-client"),
     ];
-    let config = load(&variables, "").unwrap();
+    let file = r#"
+[[frontends]]
+client_id = "article"
+client_secret = "canary0f2d6a9c4b8e71"
+redirect_uris = ["http://localhost:8501/"]
+token_format = "fastapi-users"
+token_secret = "canary0f2d6a9c4b8e71350f2d6a9c4b8e7135"
+"#;
+    let config = load(&variables, file).unwrap();
     assert!(!format!("{config:?} {:?}", config.show()).contains("canary"));
+    let wrong = [
+        "client_secret = \"canary\"",
+        "client_secret = [\"canary\"]",
+        "client_secrets = \"canary\"",
+        "token_secret = \"canary\"",
+        "token_secret = \"canary\"\ntoken_format = \"fastapi-users\"",
+        "redirect_uris = [\"https://me:canary@app.example/\"]",
+    ];
+    for line in wrong {
+        let errors = load(&[], &format!("[[frontends]]\nclient_id = \"web\"\n{line}")).unwrap_err();
+        assert!(!errors.to_string().contains("canary"), "{errors}");
+    }
+    for json in [
+        "[\"canary\"]",
+        "\"canary\"",
+        "canary",
+        "[{\"client_secret\":canary}]",
+    ] {
+        let errors = load(&[("VESTIBULE_FRONTENDS", json)], "").unwrap_err();
+        assert!(!errors.to_string().contains("canary"), "{errors}");
+    }
     assert!(config.show().iter().any(|shown| shown.key == "secret"
         && shown.value == "(set)"
         && shown.origin == "VESTIBULE_SECRET"));
@@ -400,13 +456,18 @@ scopes = ["openid", "email", "profile"]
 name = "Acme"
 [[frontends]]
 client_id = "streamlit"
-client_secret = "e41d8cd98f"
+name = "The page"
+client_secret = "e41d8cd98f00b204"
 redirect_uris = ["http://localhost:8501/"]
 handoff = "token-query"
 default = true
 token_lifetime = "5m"
 token_format = "fastapi-users"
 token_secret = "0f2d6a9c4b8e71350f2d6a9c4b8e7135"
+[[frontends]]
+client_id = "spa"
+redirect_uris = ["https://spa.example/"]
+audience = "https://api.example"
 [rate_limits]
 enabled = false
 [danger]
@@ -419,7 +480,7 @@ allow_http_hosts = ["keycloak"]
         config.providers[0].redirect_uri.as_str(),
         "https://app.example/base/auth/acme/callback"
     );
-    assert_eq!(config.warnings().len(), 5, "{:?}", config.warnings());
+    assert_eq!(config.warnings().len(), 6, "{:?}", config.warnings());
 }
 
 #[test]
@@ -441,4 +502,388 @@ fn a_server_without_a_provider_says_which_variables_make_one() {
         error.contains("GOOGLE_CLIENT_ID") && error.contains("vestibule dev"),
         "{error}"
     );
+}
+
+/// The only front end of a file with these lines.
+fn frontend(lines: &str) -> Result<(Frontend, Config), ConfigErrors> {
+    let config = load(&[], &format!("[[frontends]]\n{lines}"))?;
+    let frontend = config.frontends()[0].clone();
+    Ok((frontend, config))
+}
+
+#[test]
+fn a_front_end_is_a_name_and_an_address_and_the_rest_has_defaults() {
+    let lines = "client_id = \"my-page\"\nredirect_uris = [\"http://localhost:8501/\"]";
+    let (page, config) = frontend(lines).unwrap();
+    assert_eq!((page.client_id(), page.name()), ("my-page", "My Page"));
+    assert!(page.is_public() && !page.is_default());
+    assert_eq!(page.hand_off(), HandOff::Code);
+    assert_eq!(
+        page.redirect_uris().collect::<Vec<_>>(),
+        ["http://localhost:8501/"]
+    );
+    assert_eq!(
+        (page.token_format_word(), page.token_lifetime()),
+        ("at+jwt", 600)
+    );
+    assert_eq!(page.audience(), "my-page");
+    assert_eq!(config.access_token_lifetime, 600);
+    assert!(config.warnings().is_empty(), "{:?}", config.warnings());
+    assert!(config.show().iter().any(|shown| {
+        (shown.key.as_str(), shown.value.as_str()) == ("frontends.my-page.handoff", "\"code\"")
+    }));
+
+    let named = frontend(&format!(
+        "{lines}\nname = \"Page\"\naudience = \"https://api.example\""
+    ));
+    let (named, _) = named.unwrap();
+    assert_eq!(
+        (named.name(), named.audience()),
+        ("Page", "https://api.example")
+    );
+    let (lone, _) = frontend("client_id = \"-\"\nhandoff = \"cookie\"").unwrap();
+    assert_eq!((lone.name(), lone.redirect_uris().count()), ("-", 0));
+}
+
+#[test]
+fn front_ends_keep_their_order_and_stand_in_the_file_or_in_a_variable() {
+    let file = "[[frontends]]\nclient_id = \"b\"\nhandoff = \"cookie\"\n[[frontends]]\nclient_id = \"a\"\nhandoff = \"cookie\"\ndefault = true\n";
+    let ids = |config: &Config| -> Vec<(String, bool)> {
+        let all = config.frontends().iter();
+        all.map(|frontend| (frontend.client_id().to_owned(), frontend.is_default()))
+            .collect()
+    };
+    let in_file = load(&[], file).unwrap();
+    assert_eq!(ids(&in_file), [("b".into(), false), ("a".into(), true)]);
+    let json = r#"[{"client_id":"web","redirect_uris":["https://web.example/cb"],"default":true,"client_secret":"e41d8cd98f00b204"}]"#;
+    let variables = [("VESTIBULE_FRONTENDS", json)];
+    let in_variable = load(&variables, file).unwrap();
+    assert_eq!(ids(&in_variable), [("web".into(), true)]);
+    assert!(!in_variable.frontends()[0].is_public());
+    // What would do is said in the language of where it goes.
+    let wrong = [("VESTIBULE_FRONTENDS", r#"[{"client_id":"web"}]"#)];
+    let text = load(&wrong, "").unwrap_err().to_string();
+    assert!(
+        text.contains(r#""redirect_uris": ["http://localhost:8501/"] in VESTIBULE_FRONTENDS"#),
+        "{text}"
+    );
+    assert!(load(&[], "").unwrap().frontends().is_empty());
+}
+
+// S67
+#[test]
+fn tokens_live_as_long_as_their_hand_off_allows_and_what_goes_into_urls_is_warned_of() {
+    let uris = "redirect_uris = [\"http://localhost:8501/\"]";
+    let made = |more: &str| frontend(&format!("client_id = \"web\"\n{uris}\n{more}")).unwrap();
+    for (more, lifetime, warnings) in [
+        ("", 600, 0),
+        ("token_lifetime = \"15m\"", 900, 0),
+        ("handoff = \"token-query\"", 300, 1),
+        ("handoff = \"token-fragment\"", 300, 1),
+        ("handoff = \"token-query\"\ntoken_lifetime = \"30s\"", 30, 1),
+        (
+            "handoff = \"token-query\"\ntoken_lifetime = \"1h\"",
+            3_600,
+            2,
+        ),
+    ] {
+        let (frontend, config) = made(more);
+        assert_eq!(frontend.token_lifetime(), lifetime, "{more}");
+        assert_eq!(config.warnings().len(), warnings, "{:?}", config.warnings());
+    }
+    let (_, config) = made("handoff = \"token-query\"");
+    assert_eq!(
+        config.warnings(),
+        [
+            "tokens of web go through URLs, where history and logs keep them; handoff = \"code\" does not"
+        ]
+    );
+    let file =
+        format!("access_token_lifetime = \"2m\"\n[[frontends]]\nclient_id = \"web\"\n{uris}");
+    assert_eq!(
+        load(&[], &file).unwrap().frontends()[0].token_lifetime(),
+        120
+    );
+}
+
+#[test]
+fn the_tokens_of_fastapi_users_are_made_with_the_secret_exactly_as_it_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = " 0f2d6a9c4b8e71350f2d6a9c4b8e713";
+    std::fs::write(folder.path().join("shared"), format!("{secret}\n")).unwrap();
+    std::fs::write(folder.path().join("client"), "e41d8cd98f00b204\n").unwrap();
+    let lines = "[[frontends]]\nclient_id = \"web\"\nhandoff = \"cookie\"\ntoken_format = \"fastapi-users\"\n";
+    let plain = load(&[], &format!("{lines}token_secret = \"{secret}\"")).unwrap();
+    let files = "token_secret_file = \"shared\"\nclient_secret_file = \"client\"";
+    let from_file = load_in(folder.path(), &[], &format!("{lines}{files}")).unwrap();
+    assert!(!from_file.frontends()[0].is_public());
+    let claims = serde_json::json!({ "sub": "x" });
+    let expected = vestibule_jose::LegacyHs256Key::new(secret.as_bytes())
+        .unwrap()
+        .sign(&claims);
+    for config in [&plain, &from_file] {
+        let TokenFormat::FastapiUsers(key) = &config.frontends()[0].token_format else {
+            panic!("{:?}", config.frontends()[0]);
+        };
+        assert_eq!(key.sign(&claims), expected);
+        assert!(
+            config.warnings()[0].contains("cannot be revoked before they expire"),
+            "{:?}",
+            config.warnings()
+        );
+    }
+}
+
+/// Lines below `[[frontends]]`, the key that the message names below `frontends.web`, and a piece of what it says.
+type FrontendRow = (&'static str, &'static str, &'static str);
+
+// S76, S86
+#[test]
+fn a_front_end_that_would_not_do_is_refused_with_the_key_and_the_line_that_would() {
+    const URIS: &str = "redirect_uris = [\"http://localhost:8501/\"]\n";
+    let rows: &[FrontendRow] = &[
+        (
+            "client_secrets = \"x\"",
+            "client_secrets",
+            "did you mean client_secret?",
+        ),
+        ("client_secret = \"short\"", "client_secret", "needs 16"),
+        (
+            "client_secret = \"change-me-change-me\"",
+            "client_secret",
+            "sample",
+        ),
+        (
+            "client_secret = \"your-client-secret\"",
+            "client_secret",
+            "sample",
+        ),
+        (
+            "client_secret = \"................\"",
+            "client_secret",
+            "sample",
+        ),
+        (
+            "client_secret = \"e41d8cd98f00b20\u{e4}\"",
+            "client_secret",
+            "ASCII",
+        ),
+        ("client_secret = \"\"", "client_secret", "openssl rand"),
+        (
+            "client_secret = 1234567890123456",
+            "client_secret",
+            "a text in quotes",
+        ),
+        (
+            "client_secret = \"e41d8cd98f00b204\"\nclient_secret_file = \"x\"",
+            "client_secret",
+            "only one of them",
+        ),
+        (
+            "client_secret_file = \"nowhere\"",
+            "client_secret_file",
+            "may read",
+        ),
+        ("handoff = \"cod\"", "handoff", "write handoff = \"code\""),
+        ("handoff = \"token\"", "handoff", "token-fragment"),
+        ("handoff = true", "handoff", "a text in quotes"),
+        ("default = \"yes\"", "default", "write default = true"),
+        (
+            "token_lifetime = 300",
+            "token_lifetime",
+            "write token_lifetime = \"5m\"",
+        ),
+        (
+            "token_lifetime = \"soon\"",
+            "token_lifetime",
+            "a whole number",
+        ),
+        (
+            "token_lifetime = \"16m\"",
+            "token_lifetime",
+            "between 1s and 15m",
+        ),
+        ("token_lifetime = \"0s\"", "token_lifetime", "between"),
+        (
+            "handoff = \"cookie\"\ntoken_lifetime = \"16m\"",
+            "token_lifetime",
+            "between 1s and 15m",
+        ),
+        (
+            "handoff = \"token-query\"\ntoken_lifetime = \"61m\"",
+            "token_lifetime",
+            "between 1s and 60m",
+        ),
+        (
+            "token_format = \"jwt\"",
+            "token_format",
+            "write token_format = \"at+jwt\"",
+        ),
+        (
+            "token_format = \"fastapi\"",
+            "token_format",
+            "at+jwt, fastapi-users",
+        ),
+        (
+            "token_format = \"fastapi-users\"",
+            "token_secret",
+            "it is missing",
+        ),
+        (
+            "token_format = \"fastapi-users\"\ntoken_secret = \"e41d8cd98f00b204\"",
+            "token_secret",
+            "needs 32",
+        ),
+        (
+            "token_format = \"fastapi-users\"\ntoken_secret = \"some-random-long-secret-key-of-the-documentation\"",
+            "token_secret",
+            "sample",
+        ),
+        (
+            "token_secret = \"0f2d6a9c4b8e71350f2d6a9c4b8e7135\"",
+            "token_secret",
+            "write token_format = \"fastapi-users\"",
+        ),
+        (
+            "token_format = \"fastapi-users\"\ntoken_secret = \"0f2d6a9c4b8e71350f2d6a9c4b8e7135\"\naudience = \"a\"",
+            "audience",
+            "fastapi-users:auth",
+        ),
+        ("audience = \"vestibule\"", "audience", "take it out"),
+        ("audience = [\"a\"]", "audience", "a text in quotes"),
+        ("audience = \"a\\nb\"", "audience", "one line"),
+        ("name = 1", "name", "a text in quotes"),
+        ("name = \"a\\nb\"", "name", "one line"),
+    ];
+    let uri_rows: &[FrontendRow] = &[
+        (
+            "",
+            "redirect_uris",
+            "write redirect_uris = [\"http://localhost:8501/\"]",
+        ),
+        (
+            "redirect_uris = []",
+            "redirect_uris",
+            "it can receive nothing",
+        ),
+        (
+            "redirect_uris = \"https://a.example/\"",
+            "redirect_uris",
+            "a list of texts",
+        ),
+        ("redirect_uris = [1]", "redirect_uris", "a list of texts"),
+        (
+            "redirect_uris = [\"/callback\"]",
+            "redirect_uris",
+            "not an absolute URL",
+        ),
+        (
+            "redirect_uris = [\"HTTPS://A.example/x/../cb\"]",
+            "redirect_uris",
+            "[\"https://a.example/cb\"]",
+        ),
+        (
+            "redirect_uris = [\"http://a.example/\"]",
+            "redirect_uris",
+            "[\"https://a.example/\"]",
+        ),
+        (
+            "redirect_uris = [\"https://u:p@a.example/#x\"]",
+            "redirect_uris",
+            "[\"https://a.example/\"]",
+        ),
+        (
+            "redirect_uris = [\"javascript:alert(1)\"]",
+            "redirect_uris",
+            "com.example.app",
+        ),
+        (
+            "redirect_uris = [\"https://a.example/\", \"https://a.example/\"]",
+            "redirect_uris",
+            "twice",
+        ),
+        (
+            "handoff = \"token-query\"",
+            "redirect_uris",
+            "it can receive nothing",
+        ),
+        (
+            "handoff = \"cookie\"\nredirect_uris = [\"x\"]",
+            "redirect_uris",
+            "not an absolute URL",
+        ),
+    ];
+    let with_uris = rows.iter().map(|row| (URIS, row));
+    for (uris, (lines, key, said)) in with_uris.chain(uri_rows.iter().map(|row| ("", row))) {
+        let file = format!("[[frontends]]\nclient_id = \"web\"\n{uris}{lines}");
+        let errors = load(&[], &file).expect_err(lines);
+        let [error] = errors.all() else {
+            panic!("{lines} is one error: {errors}");
+        };
+        assert_eq!(error.key, format!("frontends.web.{key}"), "{lines}");
+        assert!(
+            error.remedy.contains(said) || error.problem.contains(said),
+            "{error:?}"
+        );
+    }
+}
+
+#[test]
+fn the_client_id_of_a_front_end_is_there_is_its_own_and_is_not_ours() {
+    let long = format!("client_id = \"{}\"", "a".repeat(129));
+    for (line, key, said) in [
+        ("", "frontends[0].client_id", "missing"),
+        ("client_id = \"\"", "frontends[0].client_id", "missing"),
+        (
+            "client_id = 7",
+            "frontends[0].client_id",
+            "a text in quotes",
+        ),
+        (
+            "client_id = \"caf\u{e9}\"",
+            "frontends[0].client_id",
+            "ASCII",
+        ),
+        ("client_id = \"a\\nb\"", "frontends[0].client_id", "ASCII"),
+        (&long, "frontends[0].client_id", "1 to 128"),
+        (
+            "client_id = \"vestibule\"",
+            "frontends.vestibule.client_id",
+            "itself",
+        ),
+    ] {
+        let errors =
+            load(&[], &format!("[[frontends]]\nhandoff = \"cookie\"\n{line}")).unwrap_err();
+        let [error] = errors.all() else {
+            panic!("{line} is one error: {errors}");
+        };
+        assert_eq!(error.key, key);
+        assert!(error.problem.contains(said), "{error:?}");
+    }
+    let one = "[[frontends]]\nclient_id = \"web\"\nhandoff = \"cookie\"\ndefault = true\n";
+    let errors = load(&[], &one.repeat(2)).unwrap_err();
+    let keys: Vec<&str> = errors
+        .all()
+        .iter()
+        .map(|error| error.key.as_str())
+        .collect();
+    assert_eq!(keys, ["frontends.web.client_id", "frontends"], "{errors}");
+}
+
+#[test]
+fn everything_wrong_with_front_ends_is_told_at_once() {
+    let file = "[[frontends]]\nclient_id = \"web\"\nhandoff = \"x\"\ndefault = 1\nredirect_uris = [\"x\", \"http://a.example/\"]\n[[frontends]]\ntoken_secret = \"x\"\n";
+    let errors = load(&[], file).unwrap_err();
+    assert_eq!(errors.all().len(), 7, "{errors}");
+    for wrong in [
+        "frontends = 1",
+        "[frontends]\nclient_id = \"web\"",
+        "frontends = [1]",
+    ] {
+        let errors = load(&[], wrong).unwrap_err();
+        assert_eq!(
+            errors.all()[0].remedy,
+            "begin each with a line [[frontends]]"
+        );
+    }
 }

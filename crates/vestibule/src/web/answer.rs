@@ -6,7 +6,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::json;
 
 use crate::Vestibule;
@@ -45,16 +45,17 @@ pub(super) fn wants_page(headers: &HeaderMap) -> Form {
 }
 
 impl Answer {
-    /// An error outside of sign-ins. It is logged here, once.
-    pub(super) fn failed(_vestibule: &Vestibule, failure: Failure, form: Form) -> Self {
+    /// An error outside of sign-ins. It is logged here, once, under the reference that the asker is given.
+    pub(super) fn failed(vestibule: &Vestibule, failure: Failure, form: Form) -> Self {
+        let reference = Reference::of_request(vestibule.random());
         if failure.code.status().is_server_error() {
-            tracing::error!(event = "request.failed", code = %failure.code, reason = failure.reason, detail = %failure.operator);
+            tracing::error!(event = "request.failed", r#ref = %reference, code = %failure.code, reason = failure.reason, detail = %failure.operator);
         } else {
-            tracing::info!(event = "request.refused", code = %failure.code, reason = failure.reason, detail = %failure.operator);
+            tracing::info!(event = "request.refused", r#ref = %reference, code = %failure.code, reason = failure.reason, detail = %failure.operator);
         }
         Self {
             code: failure.code,
-            reference: None,
+            reference: Some(reference),
             form,
         }
     }
@@ -75,6 +76,11 @@ impl Answer {
             reference: None,
             form,
         }
+    }
+
+    /// The reference that leads to its line in the log.
+    pub(super) fn reference(&self) -> Option<Reference> {
+        self.reference.clone()
     }
 
     /// The answer, with redirects below `base` (`public_url`'s path).
@@ -143,10 +149,21 @@ pub(super) fn see_other(location: &str) -> Response {
     }
 }
 
-/// A page, and the policy under which its one style sheet and its form work.
+/// A page, and the policy under which its one style sheet, its empty icon and its form work. Nothing of another site:
+/// a provider's picture would tell it who looks at the page, and when (S80).
 pub(super) fn page(status: StatusCode, nonce: &str, html: String) -> Response {
+    page_with_form_to(status, nonce, "", html)
+}
+
+/// A page whose form is answered by a redirect to this origin of a front end.
+pub(super) fn page_with_form_to(
+    status: StatusCode,
+    nonce: &str,
+    origin: &str,
+    html: String,
+) -> Response {
     let policy = format!(
-        "default-src 'none'; style-src 'nonce-{nonce}'; img-src https: data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+        "default-src 'none'; style-src 'nonce-{nonce}'; img-src data:; form-action 'self' {origin}; frame-ancestors 'none'; base-uri 'none'"
     );
     let mut response = (status, axum::response::Html(html)).into_response();
     let headers = response.headers_mut();
@@ -165,9 +182,16 @@ pub(super) fn nonce(vestibule: &Vestibule) -> String {
     STANDARD_NO_PAD.encode(vestibule.random::<16>())
 }
 
-pub(super) async fn method_not_allowed(request: Request) -> Response {
-    let _ = request;
-    Answer::plain(Code::MethodNotAllowed, Form::Problem).into_response()
+/// A page for people, a problem for programs. Nobody sees what answers HEAD: it is the plain status.
+pub(super) async fn method_not_allowed(
+    State(vestibule): State<Vestibule>,
+    request: Request,
+) -> Response {
+    let form = match *request.method() {
+        Method::HEAD => Form::Problem,
+        _ => wants_page(request.headers()),
+    };
+    Answer::plain(Code::MethodNotAllowed, form).into_response_at(&vestibule.inner.base_path)
 }
 
 /// What every answer of ours carries, where the handler has not said otherwise (S17, S74, S80).
@@ -178,13 +202,30 @@ pub(super) async fn headers(
 ) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
+    // A route that answers other origins says so in Vary too: both hold.
+    if !headers
+        .get(header::CACHE_CONTROL)
+        .is_some_and(|value| value.as_bytes().starts_with(b"public"))
+    {
+        let also: Vec<&str> = headers
+            .get_all(header::VARY)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .filter(|value| !value.starts_with("Cookie"))
+            .collect();
+        let vary = [&["Cookie, Authorization"], also.as_slice()]
+            .concat()
+            .join(", ");
+        if let Ok(vary) = HeaderValue::try_from(vary) {
+            headers.insert(header::VARY, vary);
+        }
+    }
     let mut default = |name: HeaderName, value: &'static str| {
         headers
             .entry(name)
             .or_insert(HeaderValue::from_static(value));
     };
     default(header::CACHE_CONTROL, "no-store");
-    default(header::VARY, "Cookie");
     default(
         header::CONTENT_SECURITY_POLICY,
         "default-src 'none'; frame-ancestors 'none'; base-uri 'none'",

@@ -129,19 +129,20 @@ impl Prefix {
     }
 }
 
-/// All cookies of a request, in its order.
+/// All cookies of a request, in its order. The application's own cookies stand beside ours and may hold any bytes; a
+/// value of ours that is no text counts as empty, so that it is still the second of its name.
 fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    let text = |bytes| Some(core::str::from_utf8(bytes).ok()?.trim_matches([' ', '\t']));
     headers
         .get_all(header::COOKIE)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.split_once('='))
-        .map(|(name, value)| {
-            (
-                name.trim_matches([' ', '\t']),
-                value.trim_matches([' ', '\t']),
-            )
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'))
+        .filter_map(move |pair| {
+            let at = pair.iter().position(|byte| *byte == b'=')?;
+            Some((
+                text(&pair[..at])?,
+                text(&pair[at + 1..]).unwrap_or_default(),
+            ))
         })
 }
 
@@ -198,6 +199,29 @@ mod tests {
             );
             assert!(Prefix::None.has_session(&request(&cookies)));
         }
+    }
+
+    // S66
+    #[test]
+    fn a_cookie_of_the_application_in_any_bytes_hides_none_of_ours() {
+        let good = format!(
+            "vestibule_session={}",
+            SessionToken::new([1; 32]).expose().as_str()
+        );
+        let of = |before: &[u8]| {
+            let value =
+                HeaderValue::from_bytes(&[before, b"; ", good.as_bytes()].concat()).unwrap();
+            let headers: HeaderMap = [(header::COOKIE, value)].into_iter().collect();
+            (
+                Prefix::None.session(&headers).is_some(),
+                Prefix::None.has_session(&headers),
+            )
+        };
+        for theirs in ["name=J\u{f6}rg".as_bytes(), b"x=\xff", b"\xff=x", b"\xff"] {
+            assert_eq!(of(theirs), (true, true), "{theirs:?}");
+        }
+        // A second one of the name is no less a second one for being no text.
+        assert_eq!(of(b"vestibule_session=\xff"), (false, true));
     }
 
     // S66

@@ -3,13 +3,14 @@
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use http::{HeaderMap, Method, header};
 
 use crate::Vestibule;
 use crate::error::{Code, Failure};
 
-use super::answer::{Answer, wants_page};
+use super::answer::{Answer, Form, wants_page};
+use super::pages_routes;
 
 pub(super) async fn guard(
     State(vestibule): State<Vestibule>,
@@ -21,6 +22,7 @@ pub(super) async fn guard(
         Method::GET | Method::HEAD | Method::OPTIONS
     );
     if !safe
+        && !is_bearer(request.headers())
         && !is_ours(
             request.headers(),
             vestibule.inner.public_origin.as_str(),
@@ -32,15 +34,31 @@ pub(super) async fn guard(
             "cross_site",
             "a request that changes something came from another site, or says not where it comes from",
         );
-        return Answer::failed(&vestibule, failure, wants_page(request.headers())).into_response();
+        let form = wants_page(request.headers());
+        let code = failure.code;
+        let answer = Answer::failed(&vestibule, failure, form);
+        // 403 at once, also for a page: a redirect would tell the other site's script that it went through.
+        return match form {
+            Form::Page => pages_routes::error_page(&vestibule, code, answer.reference()),
+            Form::Problem => answer.into_response_at(""),
+        };
     }
     next.run(request).await
+}
+
+/// A request that carries a bearer token: no site can make a browser add one.
+fn is_bearer(headers: &HeaderMap) -> bool {
+    super::extract::bearer(headers).is_some()
 }
 
 /// Whether a request comes from our own pages.
 fn is_ours(headers: &HeaderMap, public_origin: &str, has_session: bool) -> bool {
     match (headers.get("sec-fetch-site"), headers.get(header::ORIGIN)) {
-        (Some(site), _) => site == "same-origin" || site == "none",
+        // Each of them, where something on the way added one.
+        (Some(_), _) => headers
+            .get_all("sec-fetch-site")
+            .iter()
+            .all(|site| site == "same-origin" || site == "none"),
         (None, Some(origin)) => origin.as_bytes() == public_origin.as_bytes(),
         // Not a browser, or one from before 2020: nothing that it could be tricked into.
         (None, None) => !has_session,

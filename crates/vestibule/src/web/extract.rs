@@ -1,10 +1,13 @@
 //! Who is signed in, for handlers of an application.
 
-use axum::extract::{FromRef, FromRequestParts, OptionalFromRequestParts};
+use std::sync::Arc;
+
+use axum::extract::{FromRef, FromRequestParts, OptionalFromRequestParts, OriginalUri};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 
-use vestibule_accounts::User;
+use http::{HeaderMap, header};
+use vestibule_accounts::{SignedIn, User};
 
 use crate::Vestibule;
 use crate::error::{Code, Failure};
@@ -44,12 +47,35 @@ impl core::ops::Deref for CurrentUser {
     }
 }
 
+/// The token of a request, from the header and nowhere else (RFC 6750 section 2.1).
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| token.trim_matches(' '))
+}
+
+/// Who sends a request: by its bearer token where it carries one, else by its cookie.
+pub(super) async fn signed_in(
+    headers: &HeaderMap,
+    vestibule: &Vestibule,
+) -> Result<Option<Arc<SignedIn>>, Failure> {
+    if let Some(token) = bearer(headers) {
+        return match vestibule.verify_access_token(token).await? {
+            Some(token) => vestibule.alive(token.key).await,
+            None => Ok(None),
+        };
+    }
+    match vestibule.inner.cookies.session(headers) {
+        Some(token) => vestibule.signed_in(&token).await,
+        None => Ok(None),
+    }
+}
+
 async fn current(parts: &Parts, vestibule: &Vestibule) -> Result<Option<User>, Rejection> {
-    let Some(token) = vestibule.inner.cookies.session(&parts.headers) else {
-        return Ok(None);
-    };
-    match vestibule.signed_in(&token).await {
-        Ok(user) => Ok(user.map(|signed_in| signed_in.user.clone())),
+    match signed_in(&parts.headers, vestibule).await {
+        Ok(signed_in) => Ok(signed_in.map(|signed_in| signed_in.user.clone())),
         // The database is away: nobody is told that they are signed out.
         Err(failure) => Err(reject(parts, vestibule, failure)),
     }
@@ -58,14 +84,11 @@ async fn current(parts: &Parts, vestibule: &Vestibule) -> Result<Option<User>, R
 fn reject(parts: &Parts, vestibule: &Vestibule, failure: Failure) -> Rejection {
     let mut response = match (failure.code, wants_page(&parts.headers)) {
         (Code::Unauthorized, Form::Page) => {
-            let target = parts
-                .uri
-                .path_and_query()
-                .map_or("/", |target| target.as_str());
+            let base = &vestibule.inner.base_path;
             let query: String = url::form_urlencoded::Serializer::new(String::new())
-                .append_pair("return_to", target)
+                .append_pair("return_to", &asked_for(parts, base))
                 .finish();
-            super::answer::see_other(&format!("{}/login?{query}", vestibule.inner.base_path))
+            super::answer::see_other(&format!("{base}/login?{query}"))
         }
         (code, Form::Problem) => Answer::plain(code, Form::Problem).into_response(),
         (_, form) => {
@@ -76,10 +99,40 @@ fn reject(parts: &Parts, vestibule: &Vestibule, failure: Failure) -> Rejection {
         http::header::CACHE_CONTROL,
         http::HeaderValue::from_static("no-store"),
     );
-    response
-        .headers_mut()
-        .insert(http::header::VARY, http::HeaderValue::from_static("Cookie"));
+    response.headers_mut().insert(
+        header::VARY,
+        http::HeaderValue::from_static("Cookie, Authorization"),
+    );
+    // RFC 6750 section 3: who sent a token learns that it does not do; who sent none, how to send one.
+    if response.status() == http::StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(
+            header::WWW_AUTHENTICATE,
+            http::HeaderValue::from_static(if bearer(&parts.headers).is_some() {
+                "Bearer error=\"invalid_token\""
+            } else {
+                "Bearer"
+            }),
+        );
+    }
     Rejection(Box::new(response))
+}
+
+/// The path and query as the browser knows them: `nest` takes its prefix off, and so may a proxy with the path of
+/// `public_url`.
+fn asked_for(parts: &Parts, base: &str) -> String {
+    let uri = parts
+        .extensions
+        .get::<OriginalUri>()
+        .map_or(&parts.uri, |OriginalUri(uri)| uri);
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    let is_below = target
+        .strip_prefix(base)
+        .is_some_and(|rest| rest.starts_with('/'));
+    if is_below {
+        target.to_owned()
+    } else {
+        format!("{base}{target}")
+    }
 }
 
 impl<S> FromRequestParts<S> for CurrentUser

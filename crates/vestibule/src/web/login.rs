@@ -17,11 +17,13 @@ use crate::Vestibule;
 use crate::error::{Code, Failure};
 use crate::events;
 use crate::flow::{CallbackRequest, LoginStart};
+use crate::oauth::reply::{OAuthError, ReplyTo};
+use crate::oauth::request::{AuthorizationRequest, Refused};
 use crate::rate::Route;
 use crate::return_to::{ReturnTo, ReturnToError};
 
 use super::answer::{Answer, Form, see_other, wants_page};
-use super::cookies;
+use super::{cookies, texts};
 
 /// The longest query of a login start in bytes.
 const MAX_START_QUERY: usize = 4_096;
@@ -29,7 +31,7 @@ const MAX_START_QUERY: usize = 4_096;
 /// `GET /auth/{provider}/login`
 pub(super) async fn begin(
     State(vestibule): State<Vestibule>,
-    Path(provider): Path<String>,
+    Named(provider): Named,
     RawQuery(query): RawQuery,
     Client(client): Client,
     headers: HeaderMap,
@@ -39,14 +41,23 @@ pub(super) async fn begin(
         .is_some_and(|accept| accept.as_bytes().starts_with(b"application/json"));
     let form = if json { Form::Problem } else { Form::Page };
     let base = vestibule.inner.base_path.clone();
+    let query = query.unwrap_or_default();
+    let mut reply_to = None;
     let outcome = async {
         vestibule.inner.rate.check(Route::LoginStart, client)?;
-        let start = parse_start(&vestibule, query.as_deref().unwrap_or_default())?;
+        let request = front_end_request(&vestibule, &query, &mut reply_to)?;
+        let mut start = parse_start(&vestibule, &query)?;
+        if let Some(request) = request {
+            start.return_to = Some(return_to_of(&vestibule, &request)?);
+        }
         vestibule.begin_login(&provider, start).await
     };
     let begun = match outcome.await {
         Ok(begun) => begun,
-        Err(failure) => return Answer::failed(&vestibule, failure, form).into_response_at(&base),
+        Err(failure) => match reply_to.filter(|_| form == Form::Page) {
+            Some((reply_to, error)) => return refuse(&vestibule, &reply_to, error, failure),
+            None => return Answer::failed(&vestibule, failure, form).into_response_at(&base),
+        },
     };
     let mut response = if json {
         Json(json!({ "authorization_url": begun.authorization_url.as_str() })).into_response()
@@ -64,6 +75,73 @@ pub(super) async fn begin(
         prefix.set_flow(&cookies::suffix(&begun.state), &begun.flow_cookie),
     );
     response
+}
+
+/// The authorization request that a login start carries, the provider already chosen: it is one where it names a
+/// client. Where it may be answered is noted as soon as that is known.
+fn front_end_request(
+    vestibule: &Vestibule,
+    query: &str,
+    reply_to: &mut Option<(ReplyTo, Option<OAuthError>)>,
+) -> Result<Option<AuthorizationRequest>, Failure> {
+    if !form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "client_id") {
+        return Ok(None);
+    }
+    match AuthorizationRequest::parse(query, &vestibule.inner.frontends) {
+        Ok(request) => {
+            *reply_to = Some((request.reply_to.clone(), None));
+            Ok(Some(request))
+        }
+        Err(Refused::Here(failure)) => Err(failure),
+        Err(Refused::There(to, error, failure)) => {
+            *reply_to = Some((*to, Some(error)));
+            Err(failure)
+        }
+    }
+}
+
+/// A request as the target of a login.
+pub(super) fn return_to_of(
+    vestibule: &Vestibule,
+    request: &AuthorizationRequest,
+) -> Result<ReturnTo, Failure> {
+    let path = format!("{}{}", vestibule.inner.base_path, request.to_path());
+    ReturnTo::parse(&path, &vestibule.inner.public_base).map_err(|_| {
+        Failure::new(
+            Code::BadRequest,
+            "request_too_long",
+            "the authorization request is over 1,024 bytes; a shorter state or redirect_uri does",
+        )
+    })
+}
+
+/// Tells a front end that nothing comes of its request. Logged here, once.
+pub(super) fn refuse(
+    vestibule: &Vestibule,
+    reply_to: &ReplyTo,
+    error: Option<OAuthError>,
+    failure: Failure,
+) -> Response {
+    events::front_end_refused(&reply_to.frontend, &failure);
+    let error = error.unwrap_or_else(|| OAuthError::of(&failure));
+    send_error(vestibule, reply_to, error, failure.code, None)
+}
+
+/// Sends the browser back to a front end with an error in fixed words.
+fn send_error(
+    vestibule: &Vestibule,
+    reply_to: &ReplyTo,
+    error: OAuthError,
+    code: Code,
+    reference: Option<&crate::attempt::Reference>,
+) -> Response {
+    see_other(&reply_to.error(
+        error,
+        code,
+        texts::error_text(code).message,
+        reference,
+        vestibule.inner.issuer(),
+    ))
 }
 
 /// Reads the parameters of a login start. What is not known is dropped: nothing from outside reaches the provider but
@@ -130,7 +208,7 @@ fn parse_start(vestibule: &Vestibule, query: &str) -> Result<LoginStart, Failure
 /// `GET /auth/{provider}/callback`
 pub(super) async fn callback(
     State(vestibule): State<Vestibule>,
-    Path(provider): Path<String>,
+    Named(provider): Named,
     RawQuery(query): RawQuery,
     Client(client): Client,
     headers: HeaderMap,
@@ -147,7 +225,7 @@ pub(super) async fn callback(
     };
     match vestibule.clone().finish_login(provider, callback).await {
         Ok(finished) => {
-            let mut response = see_other(&vestibule.inner.absolute(&finished.return_to));
+            let mut response = see_other(&finished.location);
             let headers = response.headers_mut();
             headers.append(
                 header::SET_COOKIE,
@@ -162,6 +240,10 @@ pub(super) async fn callback(
         Err(failed) => {
             let mut response = if failed.failure.code == Code::StateUsed && failed.signed_in {
                 see_other(&vestibule.inner.absolute(&vestibule.inner.default_return_to))
+            } else if let Some(reply_to) = &failed.reply_to {
+                let error = OAuthError::of(&failed.failure);
+                let code = failed.failure.code;
+                send_error(&vestibule, reply_to, error, code, failed.reference.as_ref())
             } else {
                 Answer::of_login(failed.failure.code, failed.reference, Form::Page)
                     .into_response_at(&base)
@@ -224,8 +306,23 @@ pub(super) async fn end_session(
     Ok(prefix.clear_session())
 }
 
+/// The provider's name in the path. What is no text is nobody's name: the flow answers, with a code of ours (S81).
+pub(super) struct Named(String);
+
+impl FromRequestParts<Vestibule> for Named {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        vestibule: &Vestibule,
+    ) -> Result<Self, Infallible> {
+        let name = Path::<String>::from_request_parts(parts, vestibule).await;
+        Ok(Self(name.map(|Path(name)| name).unwrap_or_default()))
+    }
+}
+
 /// Whose request it is, for limits: the peer, or what a trusted proxy says (S78, S79).
-pub(super) struct Client(IpAddr);
+pub(super) struct Client(pub(super) IpAddr);
 
 impl FromRequestParts<Vestibule> for Client {
     type Rejection = Infallible;

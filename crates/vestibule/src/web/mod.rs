@@ -6,39 +6,91 @@ mod csrf;
 mod extract;
 mod login;
 mod me;
+mod oauth;
 pub(crate) mod pages;
 mod pages_routes;
+mod route_clash;
 mod texts;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
-use axum::routing::{MethodFilter, get, on, post};
+use axum::routing::{MethodFilter, MethodRouter, get, on, post};
+use http::{HeaderValue, Method, header};
+use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::Vestibule;
+use crate::oauth::request;
 
 pub(crate) use self::cookies::Prefix;
 pub use self::extract::{CurrentUser, OptionalUser, Rejection, Superuser, VerifiedUser};
+pub use self::route_clash::RouteClash;
 
+/// Where our metadata stand (RFC 8414 section 3).
+const METADATA: &str = "/.well-known/oauth-authorization-server";
 /// The largest body that any route of ours reads, in bytes.
 const MAX_BODY: usize = 64 * 1024;
 
 impl Vestibule {
-    /// The sign-in routes, under `/auth`. They carry their own state and merge into any router.
+    /// The sign-in routes, under `/auth`, `/oauth` and `/.well-known`. They carry their own state and merge into any
+    /// router.
     pub fn routes<S>(&self) -> Router<S>
     where
         S: Clone + Send + Sync + 'static,
     {
-        let routes = Router::new()
-            .route("/auth/providers", get(login::providers))
+        let for_browsers = Router::new()
+            .merge(self.readable_elsewhere("/auth/providers", get(login::providers), Method::GET))
             .route("/auth/logout", post(login::logout))
+            .route("/auth/session/token", post(oauth::session_token))
             .route("/auth/{provider}/login", get(login::begin))
             // `get` would answer HEAD too, and a link preview would then consume the attempt (S18).
             .route(
                 "/auth/{provider}/callback",
                 on(MethodFilter::GET, login::callback).head(answer::method_not_allowed),
-            );
-        self.with_layers(routes)
+            )
+            .route(
+                request::PATH,
+                get(oauth::authorize).post(oauth::authorize_confirmed),
+            )
+            .layer(middleware::from_fn_with_state(self.clone(), csrf::guard));
+        // These read no cookie, so that no site can make a browser misuse one.
+        let for_programs = Router::new()
+            .merge(self.readable_elsewhere("/oauth/token", post(oauth::token), Method::POST))
+            .merge(self.readable_elsewhere("/oauth/revoke", post(oauth::revoke), Method::POST))
+            .route("/oauth/introspect", post(oauth::introspect))
+            .route("/.well-known/jwks.json", get(oauth::jwks))
+            .route(METADATA, get(oauth::metadata))
+            // Where RFC 8414 section 3 puts it for a `public_url` with a path.
+            .route(&format!("{METADATA}/{{*path}}"), get(oauth::metadata_below));
+        self.with_layers(for_browsers.merge(for_programs))
+    }
+
+    /// A route that pages of front ends may read, without cookies: on the origins of registered redirect URIs alone.
+    fn readable_elsewhere(
+        &self,
+        path: &str,
+        handlers: MethodRouter<Vestibule>,
+        method: Method,
+    ) -> Router<Vestibule> {
+        let mut origins: Vec<HeaderValue> = self
+            .inner
+            .frontends
+            .iter()
+            .flat_map(|frontend| &frontend.redirect_uris)
+            .filter_map(|uri| HeaderValue::try_from(uri.origin()?).ok())
+            .collect();
+        origins.sort();
+        origins.dedup();
+        let cors = CorsLayer::new()
+            .allow_origin(AllowOrigin::list(origins))
+            .allow_methods([method])
+            .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
+            .max_age(std::time::Duration::from_secs(600));
+        Router::new()
+            .route(path, handlers)
+            // Before the layer, which answers preflights in place of it.
+            .method_not_allowed_fallback(answer::method_not_allowed)
+            .layer(cors)
     }
 
     /// The pages: `/login`, `/logout`, `/account`, `/error`.
@@ -53,7 +105,8 @@ impl Vestibule {
                 get(pages_routes::sign_out).post(pages_routes::sign_out_now),
             )
             .route("/account", get(pages_routes::account))
-            .route("/error", get(pages_routes::error));
+            .route("/error", get(pages_routes::error))
+            .layer(middleware::from_fn_with_state(self.clone(), csrf::guard));
         self.with_layers(routes)
     }
 
@@ -62,7 +115,10 @@ impl Vestibule {
     where
         S: Clone + Send + Sync + 'static,
     {
-        self.with_layers(Router::new().route("/users/me", get(me::me)))
+        let routes = Router::new()
+            .merge(self.readable_elsewhere("/users/me", get(me::me), Method::GET))
+            .layer(middleware::from_fn_with_state(self.clone(), csrf::guard));
+        self.with_layers(routes)
     }
 
     /// Lays our layers on our own routes and nowhere else.
@@ -72,7 +128,6 @@ impl Vestibule {
     {
         routes
             .method_not_allowed_fallback(answer::method_not_allowed)
-            .layer(middleware::from_fn_with_state(self.clone(), csrf::guard))
             .layer(middleware::from_fn_with_state(
                 self.clone(),
                 answer::headers,

@@ -4,6 +4,21 @@ use askama::Template;
 
 use super::texts::{self, ErrorText, Texts};
 
+/// What every page has around it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Frame<'a> {
+    pub(super) nonce: &'a str,
+    /// The application's name; empty where it has none.
+    pub(super) product: &'a str,
+    pub(super) texts: &'static Texts,
+}
+
+impl Frame<'_> {
+    fn initial(&self) -> String {
+        initial(self.product)
+    }
+}
+
 /// A provider on the sign-in page.
 #[derive(Debug)]
 pub(super) struct ProviderLink<'a> {
@@ -23,43 +38,61 @@ impl ProviderLink<'_> {
 #[derive(Debug, Template)]
 #[template(path = "sign_in.html")]
 pub(super) struct SignIn<'a> {
-    pub(super) nonce: &'a str,
-    pub(super) product: &'a str,
+    pub(super) frame: Frame<'a>,
     pub(super) providers: &'a [ProviderLink<'a>],
-    pub(super) texts: &'static Texts,
+    /// Whether somebody new can come: an account that is not made is not promised.
+    pub(super) is_open: bool,
 }
 
 /// One button that ends the session.
 #[derive(Debug, Template)]
 #[template(path = "sign_out.html")]
 pub(super) struct SignOut<'a> {
-    pub(super) nonce: &'a str,
-    pub(super) product: &'a str,
+    pub(super) frame: Frame<'a>,
     pub(super) action: &'a str,
-    pub(super) texts: &'static Texts,
+    /// Where the person goes then, where a front end asked for it.
+    pub(super) return_to: Option<&'a str>,
+}
+
+/// One button before a token goes out: who, and where to.
+#[derive(Debug, Template)]
+#[template(path = "confirm.html")]
+pub(super) struct Confirm<'a> {
+    pub(super) frame: Frame<'a>,
+    pub(super) front_end: &'a str,
+    pub(super) person: Option<&'a str>,
+    pub(super) origin: &'a str,
+    pub(super) action: &'a str,
 }
 
 /// A way in on the account page.
 #[derive(Debug)]
 pub(super) struct IdentityRow<'a> {
+    pub(super) id: &'a str,
     pub(super) provider: &'a str,
     pub(super) email: Option<&'a str>,
     pub(super) email_verified: bool,
+}
+
+impl IdentityRow<'_> {
+    fn initial(&self) -> String {
+        initial(self.provider)
+    }
 }
 
 /// Who am I, and the way out.
 #[derive(Debug, Template)]
 #[template(path = "account.html")]
 pub(super) struct Account<'a> {
-    pub(super) nonce: &'a str,
-    pub(super) product: &'a str,
+    pub(super) frame: Frame<'a>,
     pub(super) name: Option<&'a str>,
     pub(super) email: Option<&'a str>,
-    pub(super) picture: Option<&'a str>,
     pub(super) identities: &'a [IdentityRow<'a>],
     pub(super) sign_out_action: &'a str,
+    /// The day as a machine reads it.
     pub(super) created: &'a str,
-    pub(super) texts: &'static Texts,
+    /// The day as a person reads it.
+    pub(super) created_words: &'a str,
 }
 
 impl Account<'_> {
@@ -72,12 +105,10 @@ impl Account<'_> {
 #[derive(Debug, Template)]
 #[template(path = "error.html")]
 pub(super) struct ErrorPage<'a> {
-    pub(super) nonce: &'a str,
-    pub(super) product: &'a str,
+    pub(super) frame: Frame<'a>,
     pub(super) words: ErrorText,
     pub(super) reference: Option<&'a str>,
-    pub(super) retry_href: Option<&'a str>,
-    pub(super) texts: &'static Texts,
+    pub(super) sign_in_href: &'a str,
 }
 
 /// A page as text. Rendering into memory does not fail; if it did, the person reads why nothing is there.
@@ -105,6 +136,7 @@ mod tests {
     #[test]
     fn every_text_from_outside_is_escaped() {
         let identities = [IdentityRow {
+            id: HOSTILE,
             provider: HOSTILE,
             email: Some(HOSTILE),
             email_verified: false,
@@ -115,38 +147,43 @@ mod tests {
             href: HOSTILE,
             available: false,
         }];
-        let texts = Texts::english();
+        let frame = Frame {
+            nonce: "n",
+            product: HOSTILE,
+            texts: Texts::english(),
+        };
         for html in [
             render(&Account {
-                nonce: "n",
-                product: HOSTILE,
+                frame,
                 name: Some(HOSTILE),
                 email: Some(HOSTILE),
-                picture: Some(HOSTILE),
                 identities: &identities,
                 sign_out_action: HOSTILE,
                 created: HOSTILE,
-                texts,
+                created_words: HOSTILE,
             }),
             render(&SignIn {
-                nonce: "n",
-                product: HOSTILE,
+                frame,
                 providers: &providers,
-                texts,
+                is_open: true,
             }),
             render(&SignOut {
-                nonce: "n",
-                product: HOSTILE,
+                frame,
                 action: HOSTILE,
-                texts,
+                return_to: Some(HOSTILE),
+            }),
+            render(&Confirm {
+                frame,
+                front_end: HOSTILE,
+                person: Some(HOSTILE),
+                origin: HOSTILE,
+                action: HOSTILE,
             }),
             render(&ErrorPage {
-                nonce: "n",
-                product: HOSTILE,
+                frame,
                 words: texts::error_text(crate::error::Code::BadRequest),
                 reference: Some(HOSTILE),
-                retry_href: Some(HOSTILE),
-                texts,
+                sign_in_href: HOSTILE,
             }),
         ] {
             assert!(
@@ -162,7 +199,11 @@ mod tests {
 
     #[test]
     fn a_page_is_small_and_asks_no_other_site_for_anything() {
-        let texts = Texts::english();
+        let frame = Frame {
+            nonce: "n",
+            product: "",
+            texts: Texts::english(),
+        };
         let providers: Vec<ProviderLink<'_>> = ["google", "acme", "other"]
             .into_iter()
             .map(|id| ProviderLink {
@@ -173,10 +214,9 @@ mod tests {
             })
             .collect();
         let html = render(&SignIn {
-            nonce: "n",
-            product: "",
+            frame,
             providers: &providers,
-            texts,
+            is_open: true,
         });
         assert!(html.len() < 15_000, "{} bytes", html.len());
         assert!(

@@ -5,15 +5,18 @@ use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, StatusCode, header};
 use url::form_urlencoded;
 
+use vestibule_accounts::Signup;
+
 use crate::Vestibule;
 use crate::attempt::Reference;
 use crate::error::{Code, Failure};
 use crate::events;
 use crate::return_to::ReturnTo;
+use vestibule_oidc::Prompt;
 
 use super::answer::{self, Answer, Form, see_other};
 use super::extract::{CurrentUser, OptionalUser};
-use super::pages::{Account, ErrorPage, IdentityRow, ProviderLink, SignIn, SignOut};
+use super::pages::{Account, ErrorPage, Frame, IdentityRow, ProviderLink, SignIn, SignOut};
 use super::texts::{self, Texts};
 use super::{login, me, pages};
 
@@ -23,21 +26,30 @@ pub(super) async fn sign_in(
     OptionalUser(user): OptionalUser,
     RawQuery(query): RawQuery,
 ) -> Response {
-    let return_to = return_to(&vestibule, query.as_deref().unwrap_or_default());
-    if user.is_some() {
+    let query = query.unwrap_or_default();
+    let return_to = return_to(&vestibule, &query);
+    // A front end may ask for another sign-in of somebody who is signed in.
+    let prompt = form_urlencoded::parse(query.as_bytes())
+        .find(|(name, _)| name == "prompt")
+        .and_then(|(_, value)| Prompt::parse(&value))
+        .filter(|prompt| matches!(prompt, Prompt::Login | Prompt::SelectAccount));
+    if user.is_some() && prompt.is_none() {
         let target = return_to
             .as_ref()
             .map_or(vestibule.inner.default_return_to.as_str(), ReturnTo::as_str);
         return see_other(&vestibule.inner.absolute(target));
     }
-    let query = return_to.map_or_else(String::new, |target| {
-        format!(
-            "?{}",
-            form_urlencoded::Serializer::new(String::new())
-                .append_pair("return_to", target.as_str())
-                .finish()
-        )
-    });
+    let mut passed_on = form_urlencoded::Serializer::new(String::new());
+    if let Some(target) = &return_to {
+        passed_on.append_pair("return_to", target.as_str());
+    }
+    if let Some(prompt) = prompt {
+        passed_on.append_pair("prompt", prompt.as_str());
+    }
+    let query = match passed_on.finish() {
+        passed_on if passed_on.is_empty() => passed_on,
+        passed_on => format!("?{passed_on}"),
+    };
     let hrefs: Vec<String> = vestibule
         .inner
         .providers
@@ -63,35 +75,43 @@ pub(super) async fn sign_in(
         .collect();
     let nonce = answer::nonce(&vestibule);
     let html = pages::render(&SignIn {
-        nonce: &nonce,
-        product: &vestibule.inner.product,
+        frame: frame(&vestibule, &nonce),
         providers: &providers,
-        texts: Texts::english(),
+        is_open: vestibule.inner.policy.signup == Signup::Open,
     });
     answer::page(StatusCode::OK, &nonce, html)
 }
 
 /// `GET /logout`: one button.
-pub(super) async fn sign_out(State(vestibule): State<Vestibule>) -> Response {
+pub(super) async fn sign_out(
+    State(vestibule): State<Vestibule>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let return_to = after_sign_out(&vestibule, query.as_deref().unwrap_or_default());
     let nonce = answer::nonce(&vestibule);
     let action = format!("{}/logout", vestibule.inner.base_path);
     let html = pages::render(&SignOut {
-        nonce: &nonce,
-        product: &vestibule.inner.product,
+        frame: frame(&vestibule, &nonce),
         action: &action,
-        texts: Texts::english(),
+        return_to: return_to.as_ref().map(|(url, _)| url.as_str()),
     });
-    answer::page(StatusCode::OK, &nonce, html)
+    let origin = return_to.map_or_else(String::new, |(_, origin)| origin);
+    answer::page_with_form_to(StatusCode::OK, &nonce, &origin, html)
 }
 
 /// `POST /logout`: the button was pressed.
 pub(super) async fn sign_out_now(
     State(vestibule): State<Vestibule>,
     headers: HeaderMap,
+    form: String,
 ) -> Response {
     match login::end_session(&vestibule, &headers).await {
         Ok(clear) => {
-            let mut response = see_other(&format!("{}/login", vestibule.inner.base_path));
+            let target = after_sign_out(&vestibule, &form).map_or_else(
+                || format!("{}/login", vestibule.inner.base_path),
+                |(url, _)| url,
+            );
+            let mut response = see_other(&target);
             response.headers_mut().append(header::SET_COOKIE, clear);
             response
         }
@@ -115,6 +135,7 @@ pub(super) async fn account(
     let rows: Vec<IdentityRow<'_>> = identities
         .iter()
         .map(|identity| IdentityRow {
+            id: &identity.record.provider,
             provider: vestibule
                 .inner
                 .providers
@@ -132,15 +153,13 @@ pub(super) async fn account(
     let nonce = answer::nonce(&vestibule);
     let action = format!("{}/logout", vestibule.inner.base_path);
     let html = pages::render(&Account {
-        nonce: &nonce,
-        product: &vestibule.inner.product,
+        frame: frame(&vestibule, &nonce),
         name: user.name.as_deref(),
         email: email.as_deref(),
-        picture: user.picture.as_deref(),
         identities: &rows,
         sign_out_action: &action,
         created: created.get(..10).unwrap_or_default(),
-        texts: Texts::english(),
+        created_words: &Texts::english().day(user.created_at),
     });
     answer::page(StatusCode::OK, &nonce, html)
 }
@@ -158,7 +177,15 @@ pub(super) async fn error(
             _ => {}
         }
     }
-    let code = code.unwrap_or(Code::NotFound);
+    error_page(&vestibule, code.unwrap_or(Code::NotFound), reference)
+}
+
+/// The page of a code.
+pub(super) fn error_page(
+    vestibule: &Vestibule,
+    code: Code,
+    reference: Option<Reference>,
+) -> Response {
     // The page answers 400, 403, 429 or 503: what the browser came from must not be sent again.
     let status = match code.status() {
         status @ (StatusCode::FORBIDDEN
@@ -167,18 +194,42 @@ pub(super) async fn error(
         | StatusCode::INTERNAL_SERVER_ERROR) => status,
         _ => StatusCode::BAD_REQUEST,
     };
-    let nonce = answer::nonce(&vestibule);
+    let nonce = answer::nonce(vestibule);
     let reference = reference.map(|reference| reference.to_string());
     let sign_in = format!("{}/login", vestibule.inner.base_path);
     let html = pages::render(&ErrorPage {
-        nonce: &nonce,
-        product: &vestibule.inner.product,
+        frame: frame(vestibule, &nonce),
         words: texts::error_text(code),
         reference: reference.as_deref(),
-        retry_href: Some(&sign_in),
-        texts: Texts::english(),
+        sign_in_href: &sign_in,
     });
     answer::page(status, &nonce, html).into_response()
+}
+
+/// Where a person goes after a sign-out, and its origin: a path of ours, or the origin of a registered front end.
+fn after_sign_out(vestibule: &Vestibule, query: &str) -> Option<(String, String)> {
+    let (_, value) =
+        form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "return_to")?;
+    let of_front_end = vestibule
+        .inner
+        .frontends
+        .iter()
+        .flat_map(|frontend| &frontend.redirect_uris)
+        .filter_map(|uri| uri.origin())
+        .find(|origin| value.strip_suffix('/').unwrap_or(&value) == *origin);
+    if let Some(origin) = of_front_end {
+        return Some((format!("{origin}/"), origin));
+    }
+    return_to(vestibule, query).map(|target| (target.as_str().to_owned(), String::new()))
+}
+
+/// What every page has around it.
+pub(super) fn frame<'a>(vestibule: &'a Vestibule, nonce: &'a str) -> Frame<'a> {
+    Frame {
+        nonce,
+        product: &vestibule.inner.product,
+        texts: Texts::english(),
+    }
 }
 
 /// The first `return_to` of a query, if it is ours.

@@ -1,6 +1,9 @@
 //! The catalogue: every word that a page shows. Templates hold none.
 
+use vestibule_accounts::Timestamp;
+
 use crate::error::Code;
+use crate::oauth::reply::OAuthError;
 
 /// The words of one language.
 #[derive(Debug)]
@@ -10,6 +13,7 @@ pub(super) struct Texts {
     pub(super) sign_in: &'static str,
     pub(super) sign_in_to: &'static str,
     pub(super) sign_in_lead: &'static str,
+    pub(super) sign_in_lead_closed: &'static str,
     pub(super) no_providers: &'static str,
     pub(super) continue_with: &'static str,
     pub(super) provider_away: &'static str,
@@ -23,6 +27,11 @@ pub(super) struct Texts {
     pub(super) member_since: &'static str,
     pub(super) try_again: &'static str,
     pub(super) reference_lead: &'static str,
+    pub(super) continue_to: &'static str,
+    pub(super) continue_lead: &'static str,
+    pub(super) signed_in_as: &'static str,
+    pub(super) continue_button: &'static str,
+    months: [&'static str; 12],
 }
 
 static ENGLISH: Texts = Texts {
@@ -30,10 +39,11 @@ static ENGLISH: Texts = Texts {
     dir: "ltr",
     sign_in: "Sign in",
     sign_in_to: "Sign in to",
-    sign_in_lead: "Choose how you want to continue. New here? Your account is made on the way.",
+    sign_in_lead: "New here? Continue, and your account is made.",
+    sign_in_lead_closed: "Welcome back.",
     no_providers: "No way to sign in is set up yet.",
     continue_with: "Continue with",
-    provider_away: "Does not answer at the moment",
+    provider_away: "Does not answer at the moment.",
     sign_out: "Sign out",
     sign_out_question: "Sign out?",
     sign_out_lead: "You will be signed out in this browser. Your account stays as it is.",
@@ -44,11 +54,39 @@ static ENGLISH: Texts = Texts {
     member_since: "Here since",
     try_again: "Back to sign-in",
     reference_lead: "If you ask for help, give this reference:",
+    continue_to: "Continue to",
+    continue_lead: "You are signed in. The application gets to know who you are, at",
+    signed_in_as: "Signed in as",
+    continue_button: "Continue",
+    months: [
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+    ],
 };
 
 impl Texts {
     pub(super) fn english() -> &'static Self {
         &ENGLISH
+    }
+
+    /// A day in UTC as a person reads it.
+    pub(super) fn day(&self, time: Timestamp) -> String {
+        let Ok(time) = jiff::Timestamp::from_microsecond(time.micros()) else {
+            return String::new();
+        };
+        let date = jiff::tz::Offset::UTC.to_datetime(time).date();
+        let month = usize::from(date.month().unsigned_abs()) - 1;
+        format!("{} {} {}", date.day(), self.months[month], date.year())
     }
 }
 
@@ -296,9 +334,41 @@ pub(super) fn error_text(code: Code) -> ErrorText {
     }
 }
 
+/// The fixed words for a client's developer: what to look at. The reason of the one request is in the log alone.
+pub(super) fn oauth_error(error: OAuthError) -> &'static str {
+    match error {
+        OAuthError::AccessDenied => "The person may not sign in, or did not want to.",
+        OAuthError::InteractionRequired => "The person has to press a button first.",
+        OAuthError::InvalidClient => {
+            "The client did not prove who it is. Check client_id and client_secret."
+        }
+        OAuthError::InvalidGrant => {
+            "The code or token does not hold: expired, used, revoked, or not of this client, redirect_uri or code_verifier. Let the person sign in again."
+        }
+        OAuthError::InvalidRequest => {
+            "The request lacks a parameter, has one twice, or one that does not do. The server's log names it."
+        }
+        OAuthError::LoginRequired => "Nobody is signed in.",
+        OAuthError::ServerError => "Something went wrong on our side.",
+        OAuthError::TemporarilyUnavailable => "Please try again in a few seconds.",
+        OAuthError::UnauthorizedClient => "This client does not get its tokens here.",
+        OAuthError::UnsupportedGrantType => "grant_type is authorization_code or refresh_token.",
+        OAuthError::UnsupportedResponseType => "response_type is code.",
+        OAuthError::UnsupportedTokenType => "A token of this kind ends at its exp alone.",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_day_is_written_as_people_write_it() {
+        let day = |seconds: i64| Texts::english().day(Timestamp::from_micros(seconds * 1_000_000));
+        assert_eq!(day(0), "1 January 1970");
+        assert_eq!(day(1_795_564_799), "24 November 2026");
+        assert_eq!(day(i64::MAX / 1_000_000), "");
+    }
 
     // S81
     #[test]

@@ -1,0 +1,198 @@
+//! Codes and grants: how a session is found, what hangs on it, and what becomes of a code and of a refresh token.
+//!
+//! Each function here runs inside of its caller's transaction.
+
+use rusqlite::Connection;
+use vestibule_accounts::{
+    Grant, GrantId, HandOver, NewGrant, RedeemError, Redemption, RotateError, Rotated, Rotation,
+    SessionId, SessionKey, SignedIn, StoreError, Timestamp,
+};
+
+use super::verbs::{execute, one};
+use super::writer::JobError;
+use super::{rows, sql};
+
+/// The live session of an active user.
+pub(super) fn session(
+    connection: &Connection,
+    key: SessionKey,
+    now: Timestamp,
+) -> rusqlite::Result<Option<SignedIn>> {
+    let now = now.micros();
+    match key {
+        SessionKey::Cookie(hash) => one(
+            connection,
+            sql::SELECT_SESSION,
+            (hash.as_bytes(), now),
+            rows::signed_in,
+        ),
+        SessionKey::Id(id) => one(
+            connection,
+            sql::SELECT_SESSION_BY_ID,
+            (id.as_bytes(), now),
+            rows::signed_in,
+        ),
+        SessionKey::Grant(id) => one(
+            connection,
+            sql::SELECT_SESSION_BY_GRANT,
+            (id.as_bytes(), now),
+            rows::signed_in,
+        ),
+    }
+}
+
+/// The grant, while it and its session live and the user is active.
+pub(super) fn alive(
+    connection: &Connection,
+    id: GrantId,
+    now: Timestamp,
+) -> rusqlite::Result<Option<Grant>> {
+    let params = (id.as_bytes(), now.micros());
+    one(connection, sql::SELECT_GRANT, params, rows::grant)
+}
+
+/// Writes what a front end gets in this session.
+pub(super) fn hand_over(
+    connection: &Connection,
+    session: SessionId,
+    hand_over: &HandOver,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    match hand_over {
+        HandOver::Code(code) => {
+            let params = (
+                code.hash.as_bytes(),
+                session.as_bytes(),
+                &code.client_id,
+                &code.redirect_uri,
+                &code.code_challenge,
+                code.expires_at.micros(),
+            );
+            execute(connection, sql::INSERT_CODE, params)?;
+        }
+        HandOver::Grant(grant) => insert(connection, session, grant, now)?,
+    }
+    Ok(())
+}
+
+/// Hangs the codes and grants of one session on another.
+pub(super) fn move_over(
+    connection: &Connection,
+    from: SessionId,
+    to: SessionId,
+) -> rusqlite::Result<()> {
+    let params = (from.as_bytes(), to.as_bytes());
+    execute(connection, sql::MOVE_CODES, params)?;
+    execute(connection, sql::MOVE_GRANTS, params)?;
+    Ok(())
+}
+
+/// Redeems a code. A refusal writes nothing.
+pub(super) fn redeem(
+    connection: &Connection,
+    redemption: &Redemption,
+) -> Result<SignedIn, JobError<RedeemError>> {
+    let (hash, now) = (redemption.hash.as_bytes(), redemption.now);
+    let refuse = |error| Err(JobError::Domain(error));
+    let Some(code) = one(connection, sql::SELECT_CODE, [hash], rows::code)? else {
+        return refuse(RedeemError::Unknown);
+    };
+    // RFC 6749 section 4.1.3: issued to this client, and to this redirect_uri. Whoever only found a code in a log
+    // learns nothing more about it, and cannot use it up.
+    if code.client_id != redemption.client_id {
+        return refuse(RedeemError::OtherClient);
+    }
+    if code.redirect_uri != redemption.redirect_uri {
+        return refuse(RedeemError::OtherRedirectUri);
+    }
+    // RFC 7636 section 4.6.
+    if code.code_challenge != redemption.code_challenge {
+        return refuse(RedeemError::Verifier);
+    }
+    // RFC 6749 section 4.1.2: what came of a code that comes again should end, also after the code's end.
+    if code.is_used {
+        return refuse(RedeemError::Used(code.grant));
+    }
+    if code.expires_at <= now {
+        return refuse(RedeemError::Expired);
+    }
+    let Some(mut signed_in) = session(connection, SessionKey::Id(code.session), now)? else {
+        return refuse(RedeemError::Ended);
+    };
+
+    let grant = &redemption.grant;
+    insert(connection, code.session, grant, now)?;
+    execute(connection, sql::USE_CODE, (hash, grant.id.as_bytes()))?;
+    see(connection, &mut signed_in, now)?;
+    Ok(signed_in)
+}
+
+/// Replaces a refresh token by its successor, or ends the grant of one that was used before. The refusal is what the
+/// job answers and not its error: an error would be undone, and bring the grant back.
+pub(super) fn rotate(
+    connection: &Connection,
+    rotation: &Rotation,
+) -> Result<Result<Rotated, RotateError>, JobError<StoreError>> {
+    let (id, now) = (rotation.grant, rotation.now);
+    let Some(grant) = alive(connection, id, now)? else {
+        return Ok(Err(RotateError::Ended));
+    };
+    let Some(mut signed_in) = session(connection, SessionKey::Grant(id), now)? else {
+        return Ok(Err(RotateError::Ended));
+    };
+    if rotation.count > grant.count {
+        // No token of ours: none was ever made with this count.
+        return Ok(Err(RotateError::Ended));
+    }
+    let count = if rotation.count == grant.count {
+        let Some(next) = grant.count.checked_add(1) else {
+            return Ok(Err(RotateError::Ended));
+        };
+        let params = (id.as_bytes(), next, now.micros());
+        execute(connection, sql::ROTATE_GRANT, params)?;
+        see(connection, &mut signed_in, now)?;
+        next
+    } else if rotation.count + 1 == grant.count
+        && grant
+            .rotated_at
+            .is_some_and(|at| now <= at.plus_seconds(rotation.grace_seconds))
+    {
+        // A client's own race, or an answer that got lost: the same successor, and no later end of the grace.
+        grant.count
+    } else {
+        execute(connection, sql::DELETE_GRANT, [id.as_bytes()])?;
+        return Ok(Err(RotateError::Reused));
+    };
+    Ok(Ok(Rotated {
+        signed_in,
+        count,
+        expires_at: grant.expires_at,
+    }))
+}
+
+fn insert(
+    connection: &Connection,
+    session: SessionId,
+    grant: &NewGrant,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let params = (
+        grant.id.as_bytes(),
+        session.as_bytes(),
+        &grant.client_id,
+        grant.key.expose(),
+        now.micros(),
+        grant.expires_at.micros(),
+    );
+    execute(connection, sql::INSERT_GRANT, params)?;
+    Ok(())
+}
+
+/// Writes that a session was seen, and says so in what was read of it.
+fn see(connection: &Connection, signed_in: &mut SignedIn, now: Timestamp) -> rusqlite::Result<()> {
+    let session = &mut signed_in.session;
+    let params = (session.id.as_bytes(), now.micros());
+    execute(connection, sql::TOUCH_SESSION, params)?;
+    session.last_seen_at = session.last_seen_at.max(now);
+    Ok(())
+}
