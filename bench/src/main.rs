@@ -19,10 +19,14 @@ type Failed = Box<dyn Error + Send + Sync>;
 const SECRET: &str = "a-client-secret-of-the-bench";
 const STARTS: usize = 21;
 const FLOOD: usize = 100_000;
+/// How many token requests Vestibule has under way at one provider.
+const IN_FLIGHT: usize = 64;
 const FLOOD_AT_ONCE: usize = 64;
 const HUNG: usize = 500;
-const SAMPLES: usize = 2_000;
-const LOGIN_SAMPLES: usize = 200;
+/// So many providers that hang can hold 500 callbacks: at most 64 token requests are under way at one.
+const HANGING: usize = 8;
+const SAMPLES: usize = 5_000;
+const LOGIN_SAMPLES: usize = 400;
 
 struct Server {
     child: Child,
@@ -227,6 +231,88 @@ async fn flood(server: &Server) -> Result<f64, Failed> {
     Ok(FLOOD as f64 / began.elapsed().as_secs_f64())
 }
 
+/// Callbacks at providers that hang: how each ends, and what others notice of it.
+async fn hang(server: &Server, session: &str, hanging: &[(String, &DevIdp)]) -> Result<(), Failed> {
+    let client = client();
+    let mut me = times_of_me(&client, &server.origin, session).await?;
+    let mut login = times_of_login(&client, &server.origin).await?;
+
+    let mut callbacks = Vec::new();
+    for (id, _) in hanging.iter().cycle().take(HUNG) {
+        callbacks.push(ready(&client, &server.origin, id).await?);
+    }
+    let before = server.resident()?;
+    let asked = || -> u64 {
+        let of = |(_, idp): &(String, &DevIdp)| idp.counters().token_requests;
+        hanging.iter().map(of).sum()
+    };
+    for (_, idp) in hanging {
+        idp.set_fault(Fault::TokenSlow);
+    }
+    let (asked_before, places) = (asked(), HUNG.min(IN_FLIGHT * hanging.len()));
+    let began = Instant::now();
+    let hung: Vec<_> = callbacks
+        .into_iter()
+        .map(|(callback, flow)| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                let began = Instant::now();
+                (finish(&client, callback, flow).await, began.elapsed())
+            })
+        })
+        .collect();
+    // Those that find no place are told at once; what is measured is what the others notice of those that hang.
+    let told = || hung.iter().filter(|task| task.is_finished()).count();
+    while asked() < asked_before + places as u64 || told() < HUNG - places {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let all_hang_after = began.elapsed();
+    let mut me_hung = times_of_me(&client, &server.origin, session).await?;
+    let mut login_hung = times_of_login(&client, &server.origin).await?;
+    let while_hung = server.resident()?;
+    let measured_until = began.elapsed();
+    let (mut unavailable, mut limited, mut slowest) = (0, 0, Duration::ZERO);
+    for task in hung {
+        let (outcome, took) = task.await?;
+        let to = outcome?.err().ok_or("a hung login succeeded")?;
+        unavailable += usize::from(to.contains("provider_unavailable"));
+        limited += usize::from(to.contains("rate_limited"));
+        slowest = slowest.max(took);
+    }
+    for (_, idp) in hanging {
+        idp.set_fault(Fault::None);
+    }
+    println!(
+        "{HUNG} callbacks at {} that hang: {unavailable} provider_unavailable, {limited} rate_limited; the slowest took {slowest:.2?}",
+        if hanging.len() == 1 {
+            "a provider".to_owned()
+        } else {
+            format!("{} providers", hanging.len())
+        }
+    );
+    println!("  all of them hang after {all_hang_after:.2?}; measured until {measured_until:.2?}");
+    compare("/users/me", &mut me, &mut me_hung);
+    compare("a login by another provider", &mut login, &mut login_hung);
+    println!(
+        "  memory: {:+.1} MiB",
+        (while_hung - before) as f64 / 1024.0
+    );
+    Ok(())
+}
+
+fn compare(what: &str, before: &mut [Duration], while_hung: &mut [Duration]) {
+    for hundredths in [50, 99] {
+        let (before, then) = (
+            percentile(before, hundredths),
+            percentile(while_hung, hundredths),
+        );
+        println!(
+            "  p{hundredths} of {what}: {before:.2?}, then {then:.2?} ({:.2} times)",
+            then.as_secs_f64() / before.as_secs_f64()
+        );
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Failed> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -237,6 +323,10 @@ async fn main() -> Result<(), Failed> {
         .canonicalize()
         .map_err(|_| format!("no binary at {}; build it with --release", binary.display()))?;
     let (google, other) = (idp().await?, idp().await?);
+    let mut hanging = Vec::new();
+    for _ in 0..HANGING {
+        hanging.push(idp().await?);
+    }
     let folder: TempDir = tempfile::tempdir()?;
     let provider = |name: &str, idp: &DevIdp| {
         format!(
@@ -244,14 +334,15 @@ async fn main() -> Result<(), Failed> {
             idp.issuer()
         )
     };
-    std::fs::write(
-        folder.path().join("vestibule.toml"),
-        format!(
-            "public_url = \"http://localhost:8000\"\nlisten = \"127.0.0.1:0\"\n{}{}[rate_limits]\nenabled = false\n[danger]\nallow_http_loopback = true\n",
+    let configure = |more: &str| {
+        let text = format!(
+            "public_url = \"http://localhost:8000\"\nlisten = \"127.0.0.1:0\"\n{}{}{more}[rate_limits]\nenabled = false\n[danger]\nallow_http_loopback = true\n",
             provider("google", &google),
             provider("other", &other)
-        ),
-    )?;
+        );
+        std::fs::write(folder.path().join("vestibule.toml"), text)
+    };
+    configure("")?;
 
     // Start, on a database that exists.
     Server::start(&binary, folder.path()).await?.stop().await?;
@@ -278,61 +369,8 @@ async fn main() -> Result<(), Failed> {
         idle as f64 / 1024.0
     );
 
-    // A provider that hangs.
-    let mut me = times_of_me(&client, &server.origin, &session).await?;
-    let mut login = times_of_login(&client, &server.origin).await?;
-    let (me, login) = (percentile(&mut me, 99), percentile(&mut login, 99));
-    let mut callbacks = Vec::new();
-    for _ in 0..HUNG {
-        callbacks.push(ready(&client, &server.origin, "google").await?);
-    }
-    let before = server.resident()?;
-    google.set_fault(Fault::TokenSlow);
-    let asked = google.counters().token_requests;
-    let began = Instant::now();
-    let hung: Vec<_> = callbacks
-        .into_iter()
-        .map(|(callback, flow)| {
-            let client = client.clone();
-            tokio::spawn(async move { (finish(&client, callback, flow).await, began.elapsed()) })
-        })
-        .collect();
-    while google.counters().token_requests < asked + 64 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    let mut me_hung = times_of_me(&client, &server.origin, &session).await?;
-    let mut login_hung = times_of_login(&client, &server.origin).await?;
-    let while_hung = server.resident()?;
-    let all_at = began.elapsed();
-    let (mut unavailable, mut limited, mut slowest) = (0, 0, Duration::ZERO);
-    for task in hung {
-        let (outcome, after) = task.await?;
-        let to = outcome?.err().ok_or("a hung login succeeded")?;
-        unavailable += usize::from(to.contains("provider_unavailable"));
-        limited += usize::from(to.contains("rate_limited"));
-        slowest = slowest.max(after);
-    }
-    let (me_hung, login_hung) = (
-        percentile(&mut me_hung, 99),
-        percentile(&mut login_hung, 99),
-    );
-    let ratio = |now: Duration, before: Duration| now.as_secs_f64() / before.as_secs_f64();
-    println!(
-        "{HUNG} callbacks at a hung provider: {unavailable} provider_unavailable, {limited} rate_limited; the last after {slowest:?}"
-    );
-    println!(
-        "  p99 of /users/me: {me:?}, then {me_hung:?} ({:.2} times)",
-        ratio(me_hung, me)
-    );
-    println!(
-        "  p99 of a login by another provider: {login:?}, then {login_hung:?} ({:.2} times); measured until {all_at:?}",
-        ratio(login_hung, login)
-    );
-    println!(
-        "  memory: {:+.1} MiB",
-        (while_hung - before) as f64 / 1024.0
-    );
-    google.set_fault(Fault::None);
+    // A provider that hangs: at most 64 callbacks wait for it.
+    hang(&server, &session, &[("google".to_owned(), &google)]).await?;
 
     // A flood of login starts.
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -345,8 +383,22 @@ async fn main() -> Result<(), Failed> {
         if same { "as they were" } else { "CHANGED" }
     );
     server.stop().await?;
-    google.stop().await;
-    other.stop().await;
+
+    // As many as hold all callbacks.
+    let ids: Vec<String> = (1..=HANGING).map(|n| format!("hanging-{n}")).collect();
+    let more: String = ids
+        .iter()
+        .zip(&hanging)
+        .map(|(id, idp)| provider(id, idp))
+        .collect();
+    configure(&more)?;
+    let server = Server::start(&binary, folder.path()).await?;
+    let all: Vec<_> = ids.into_iter().zip(&hanging).collect();
+    hang(&server, &session, &all).await?;
+    server.stop().await?;
+    for idp in [google, other].into_iter().chain(hanging) {
+        idp.stop().await;
+    }
     Ok(())
 }
 

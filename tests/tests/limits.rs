@@ -180,8 +180,9 @@ async fn a_flood_of_callbacks_is_cut_at_thirty_a_minute_and_says_so() {
     })
     .await;
     let mut browser = app.browser();
+    let began = Instant::now();
     let mut codes = Vec::new();
-    for _ in 0..31 {
+    for _ in 0..100 {
         codes.push(
             browser
                 .get("/auth/google/callback?code=x&state=y")
@@ -193,7 +194,10 @@ async fn a_flood_of_callbacks_is_cut_at_thirty_a_minute_and_says_so() {
         codes[..30].iter().all(|code| code == "state_invalid"),
         "{codes:?}"
     );
-    assert_eq!(codes[30], "rate_limited");
+    let let_in = codes.iter().filter(|code| *code != "rate_limited").count() as u64;
+    // One more every two seconds: a slow machine sees that.
+    let may_come = 30..=30 + began.elapsed().as_secs() / 2;
+    assert!(may_come.contains(&let_in), "{let_in} of 100 came in");
 }
 
 // S82

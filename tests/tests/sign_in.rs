@@ -1,6 +1,7 @@
 //! The sign-in, whole: from the first click to the row in the database, and every way to lose it on the way.
 
 use std::collections::HashSet;
+use std::time::Instant;
 
 use axum::body::Body;
 use http::{Request, StatusCode, header};
@@ -934,17 +935,25 @@ async fn the_thirty_first_login_start_of_a_minute_is_refused() {
         ..Setup::default()
     })
     .await;
-    for _ in 0..30 {
-        app.browser().begin().await;
+    let began = Instant::now();
+    let mut let_in = 0;
+    for _ in 0..50 {
+        let answer = app.browser().get("/auth/google/login").await;
+        if answer.code() == "rate_limited" {
+            assert!(answer.set_cookies().is_empty());
+        } else {
+            let_in += 1;
+        }
+        let json = app.browser().get_json("/auth/google/login").await;
+        if json.status == StatusCode::TOO_MANY_REQUESTS {
+            assert_eq!(json.header("retry-after"), "60");
+        } else {
+            let_in += 1;
+        }
     }
-    let answer = app.browser().get("/auth/google/login").await;
-    assert_eq!(answer.code(), "rate_limited");
-    assert!(answer.set_cookies().is_empty());
-    let json = app.browser().get_json("/auth/google/login").await;
-    assert_eq!(
-        (json.status, json.header("retry-after")),
-        (StatusCode::TOO_MANY_REQUESTS, "60")
-    );
+    // One more every two seconds: a slow machine sees that.
+    let may_come = 30..=30 + began.elapsed().as_secs() / 2;
+    assert!(may_come.contains(&let_in), "{let_in} of 100 came in");
 }
 
 #[tokio::test(flavor = "multi_thread")]

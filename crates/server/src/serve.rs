@@ -16,7 +16,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tower::ServiceExt as _;
 use vestibule::Vestibule;
 
@@ -24,6 +24,9 @@ use vestibule::Vestibule;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many connections are served at once.
 const MAX_CONNECTIONS: usize = 10_000;
+/// How many connections may wait to be accepted. Where the queue is full, the system drops the request for one, and its
+/// client asks again a second later. The usual 128 are fewer than one burst of callbacks brings.
+const BACKLOG: u32 = 1_024;
 /// How long requests may take to end at shutdown: longer than a callback may last.
 const DRAIN: Duration = Duration::from_secs(15);
 /// How often rows that are over are removed, and the age of the signing key is looked at.
@@ -91,6 +94,22 @@ async fn ready(State(vestibule): State<Vestibule>) -> (StatusCode, &'static str)
             "the database cannot be used",
         ),
     }
+}
+
+/// Listens at an address.
+///
+/// # Errors
+/// What the system says: the address is in use, or not ours.
+pub(crate) fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A restart need not wait for old connections. On Windows the option means another thing.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves until a signal, then lets requests end.
@@ -203,4 +222,26 @@ async fn signal() {
         }
     }
     let _ = tokio::signal::ctrl_c().await;
+}
+
+// Other systems have a lower bound of their own.
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_burst_of_five_hundred_connections_waits_and_none_is_dropped() {
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        for n in 0..500 {
+            let connecting = TcpStream::connect(address);
+            match tokio::time::timeout(Duration::from_secs(10), connecting).await {
+                Ok(connection) => waiting.push(connection.unwrap()),
+                Err(_) => panic!("{n} wait, and no more"),
+            }
+        }
+    }
 }

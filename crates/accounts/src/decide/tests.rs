@@ -369,3 +369,22 @@ fn sign_up_by_domain_needs_a_verified_address_of_exactly_that_domain_and_the_org
     assert_eq!(decide(facts(EmailFact::Unverified)), refused);
     assert_eq!(decide(facts(EmailFact::Absent)), refused);
 }
+
+#[test]
+fn an_address_is_needed_where_the_policy_requires_one_or_judges_by_its_domain() {
+    let domains = || Signup::Domains(vec!["example.com".into()]);
+    for (require_email, signup, needed) in [
+        (false, Signup::Open, false),
+        (false, Signup::Closed, false),
+        (false, domains(), true),
+        (true, Signup::Open, true),
+        (true, domains(), true),
+    ] {
+        let policy = Policy {
+            signup,
+            require_email,
+            ..policy(Linking::Never)
+        };
+        assert_eq!(policy.needs_address(), needed, "{policy:?}");
+    }
+}

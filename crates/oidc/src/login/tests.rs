@@ -235,7 +235,7 @@ fn an_attempt_comes_back_from_its_bytes_and_from_no_others() {
     let bytes = started.to_bytes();
     let read = Started::from_bytes(&bytes).unwrap();
     assert_eq!(format!("{read:?}"), format!("{started:?}"));
-    assert_eq!(read.return_to, "/deep?x=1#y");
+    assert_eq!(read.return_to(), "/deep?x=1#y");
     assert_eq!(read.started_at, NOW);
     assert!(read.is_of(&State::new(STATE.into())) && read.began_at(&provider()));
     for len in 0..bytes.len() {
@@ -1085,6 +1085,33 @@ fn userinfo_adds_what_the_id_token_lacked_and_changes_nothing_that_it_said() {
         EmailClaim::Verified("a@example.com".into())
     );
     assert_eq!(identity.name(), Some("A Person"));
+}
+
+// S53, S54
+#[test]
+fn userinfo_verifies_the_address_of_the_id_token_where_that_left_it_open_and_no_other() {
+    let (a, b) = ("a@example.com", "b@example.com");
+    let is_verified = |address: &str| EmailClaim::Verified(address.into());
+    let is_not = |address: &str| EmailClaim::Unverified(address.into());
+    // What the ID token says of a@example.com, what UserInfo says, whether an address lacks before, what holds then.
+    for (id_token, address, verified, lacks, then) in [
+        (json!(null), a, true, true, is_verified(a)),
+        (json!(null), a, false, true, is_not(a)),
+        (json!(null), b, true, true, is_not(a)),
+        (json!(false), a, true, false, is_not(a)),
+        (json!(false), b, true, false, is_not(a)),
+        (json!(true), a, false, false, is_verified(a)),
+        (json!(true), b, true, false, is_verified(a)),
+    ] {
+        let identity = verify(json!({ "email_verified": id_token })).unwrap();
+        assert_eq!(identity.lacks_address(), lacks, "{id_token}");
+        let more = json!({ "sub": "Subject-1", "email": address, "email_verified": verified });
+        let identity = identity
+            .with_userinfo(&provider(), json_answer(&more))
+            .unwrap();
+        assert_eq!(*identity.email(), then, "{id_token}, then {more}");
+    }
+    assert!(lacking().lacks_address());
 }
 
 // ---- Metadata -------------------------------------------------------------------------------------------------------

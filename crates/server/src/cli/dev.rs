@@ -31,8 +31,8 @@ pub(crate) async fn run(global: &Global, _verb: Dev) -> Result<(), CliError> {
     log::start_quietly();
     let mut sources = Sources::from_process(global.flags())?;
     let is_listen_chosen = sources.mentions("listen");
-    let listener = listen(&mut sources).await?;
-    let stand_in_listener = free_port(STAND_IN_PORT).await?;
+    let listener = listen(&mut sources)?;
+    let stand_in_listener = free_port(STAND_IN_PORT)?;
     let stand_in_url = format!("http://{}", stand_in_listener.local_addr()?);
     let moved = [
         (!is_listen_chosen).then_some((PORT, listener.local_addr()?)),
@@ -107,14 +107,12 @@ pub(crate) async fn run(global: &Global, _verb: Dev) -> Result<(), CliError> {
 }
 
 /// Listens where the configuration says, or on the next free port, and keeps `public_url` in step.
-async fn listen(sources: &mut Sources) -> Result<TcpListener, CliError> {
+fn listen(sources: &mut Sources) -> Result<TcpListener, CliError> {
     if sources.mentions("listen") {
         let address = Config::load(sources)?.listen();
-        return TcpListener::bind(address)
-            .await
-            .map_err(|error| super::cannot_listen(address, &error));
+        return serve::listen(address).map_err(|error| super::cannot_listen(address, &error));
     }
-    let listener = free_port(PORT).await?;
+    let listener = free_port(PORT)?;
     let address = listener.local_addr()?;
     sources.set("listen", &address.to_string());
     if !sources.mentions("public_url") {
@@ -126,9 +124,9 @@ async fn listen(sources: &mut Sources) -> Result<TcpListener, CliError> {
     Ok(listener)
 }
 
-async fn free_port(first: u16) -> Result<TcpListener, CliError> {
+fn free_port(first: u16) -> Result<TcpListener, CliError> {
     for port in first..first.saturating_add(TRIES) {
-        match TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await {
+        match serve::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, port))) {
             Ok(listener) => return Ok(listener),
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
             Err(error) => {

@@ -1,7 +1,6 @@
 //! `vestibule serve`: sign-ins, until a signal.
 
 use clap::Args;
-use tokio::net::TcpListener;
 use vestibule::Vestibule;
 
 use super::{CliError, Global, load};
@@ -19,9 +18,7 @@ pub(crate) async fn run(global: &Global, _verb: Serve) -> Result<(), CliError> {
     }
     // Before the database is touched: a second start must not leave anything behind.
     let listen = config.listen();
-    let listener = TcpListener::bind(listen)
-        .await
-        .map_err(|error| super::cannot_listen(listen, &error))?;
+    let listener = serve::listen(listen).map_err(|error| super::cannot_listen(listen, &error))?;
     let listen = listener.local_addr()?;
     let public_url = config.public_url().to_owned();
     let vestibule = Vestibule::from_config(config).await?;
