@@ -355,6 +355,10 @@ async fn the_back_button_of_somebody_signed_in_is_no_failure_and_no_second_excha
     browser.get(&callback).await;
     let again = browser.get(&callback).await;
     assert_eq!(again.location(), "http://localhost:8000/account");
+    assert!(
+        log_text().contains("login.repeated"),
+        "the operator reads it as what it is"
+    );
     assert_eq!(app.idp.counters().token_requests, 1);
     assert_eq!(app.counts(), [1, 1, 1]);
 }

@@ -28,6 +28,11 @@ pub(crate) fn login_failed(provider: &str, reference: Option<&Reference>, failur
     warn!(event = "login.failed", provider = %provider.escape_debug(), r#ref = reference.map(tracing::field::display), code = %failure.code, reason = failure.reason, fault, detail = %failure.operator);
 }
 
+/// Somebody signed in loaded a callback again: the back button, most likely.
+pub(crate) fn login_repeated(reference: &Reference) {
+    info!(event = "login.repeated", r#ref = %reference);
+}
+
 /// A target that is not ours: the value, and the configuration that decides.
 pub(crate) fn return_to_refused(value: &str) {
     let value: String = value.chars().take(200).collect();

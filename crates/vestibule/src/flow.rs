@@ -179,7 +179,10 @@ impl Vestibule {
         match self.finish_steps(provider, request, &mut trace).await {
             Ok(finished) => Ok(finished),
             Err(failure) => {
-                events::login_failed(provider, trace.reference.as_ref(), &failure);
+                match &trace.reference {
+                    Some(reference) if trace.signed_in => events::login_repeated(reference),
+                    reference => events::login_failed(provider, reference.as_ref(), &failure),
+                }
                 Err(LoginFailed { failure, ..trace })
             }
         }
