@@ -671,6 +671,20 @@ fn the_configuration_is_shown_with_its_origins_and_without_its_secrets() {
     );
 }
 
+#[test]
+fn dev_says_what_is_dangerous_in_a_configuration_and_nothing_of_its_own_choices() {
+    assert!(!Home::empty().dev().said().contains("warning"));
+    let home = Home::with(
+        "[[frontends]]\nclient_id = \"page\"\nredirect_uris = [\"http://localhost:8501/\"]\nhandoff = \"token-query\"\n",
+    );
+    let said = home.dev().said();
+    assert!(
+        said.contains("warning: tokens of page go through URLs"),
+        "{said}"
+    );
+    assert_eq!(said.matches("warning").count(), 1, "{said}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn dev_needs_nothing_and_signs_a_person_in() {
     let home = Home::empty();

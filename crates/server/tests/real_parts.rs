@@ -8,82 +8,21 @@
 
 #[path = "real_parts/browser.rs"]
 mod browser;
+#[path = "support/chromium.rs"]
+mod chromium;
 #[path = "real_parts/oidc_provider.rs"]
 mod oidc_provider;
+#[path = "support/parts.rs"]
+mod parts;
 mod support;
 
-use std::process::{Command, Stdio};
+use libtest_mimic::Arguments;
 
-use libtest_mimic::{Arguments, Trial};
-
-/// A part that may be missing.
-struct Part {
-    name: &'static str,
-    remedy: &'static str,
-    is_there: bool,
-}
-
-impl Part {
-    fn command(name: &'static str, remedy: &'static str) -> Self {
-        let ran = Command::new(name)
-            .arg("--version")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        Self {
-            name,
-            remedy,
-            is_there: ran.is_ok_and(|status| status.success()),
-        }
-    }
-
-    fn folder(name: &'static str, path: &str, remedy: &'static str) -> Self {
-        Self {
-            name,
-            remedy,
-            is_there: std::path::Path::new(path).is_dir(),
-        }
-    }
-}
-
-/// A test that needs parts: run, ignored with the reason, or failed where everything is required.
-fn trial<F: Future<Output = ()>>(
-    name: &'static str,
-    parts: &[Part],
-    test: impl FnOnce() -> F + Send + 'static,
-) -> Trial {
-    let missing: Vec<String> = parts
-        .iter()
-        .filter(|part| !part.is_there)
-        .map(|part| format!("{} is missing: {}", part.name, part.remedy))
-        .collect();
-    if missing.is_empty() {
-        return Trial::test(name, move || {
-            tokio::runtime::Builder::new_multi_thread()
-                .enable_all()
-                .build()?
-                .block_on(test());
-            Ok(())
-        });
-    }
-    let reason = missing.join("; ");
-    if std::env::var("VESTIBULE_TEST_REQUIRE").is_ok_and(|value| value == "all") {
-        return Trial::test(name, move || Err(reason.into()));
-    }
-    Trial::test(name, || Ok(()))
-        .with_kind(reason)
-        .with_ignored_flag(true)
-}
+use crate::parts::{Part, trial};
 
 fn main() {
     let arguments = Arguments::from_args();
-    let browser = || {
-        [
-            Part::command("chromium", "apt-get install chromium"),
-            Part::command("chromedriver", "apt-get install chromium-driver"),
-        ]
-    };
+    let browser = Part::browser;
     let provider = || {
         [
             Part::command("node", "install Node.js 20 or later"),

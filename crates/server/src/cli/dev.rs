@@ -24,6 +24,9 @@ const TRIES: u16 = 100;
 /// What the stand-in calls itself, on whatever port it is: the people in the database stay who they are.
 const STAND_IN_ISSUER: &str = "http://127.0.0.1:8009";
 
+/// What dev needs to reach the stand-in, and so chooses itself.
+const HTTP_TO_STAND_IN: &str = "danger.allow_http_loopback";
+
 #[derive(Args, Debug)]
 pub(crate) struct Dev {}
 
@@ -61,15 +64,23 @@ pub(crate) async fn run(global: &Global, _verb: Dev) -> Result<(), CliError> {
     ] {
         sources.set(&format!("providers.{id}.{key}"), value);
     }
+    let is_http_chosen = sources.mentions(HTTP_TO_STAND_IN);
     for (key, value) in [
         ("database_url", "sqlite://vestibule-dev.db"),
-        ("danger.allow_http_loopback", "true"),
+        (HTTP_TO_STAND_IN, "true"),
     ] {
         if !sources.mentions(key) {
             sources.set(key, value);
         }
     }
     let config = Config::load(&sources)?;
+    let warnings: Vec<String> = config
+        .warnings()
+        .iter()
+        // The stand-in is what is on this machine.
+        .filter(|warning| is_http_chosen || !warning.starts_with(HTTP_TO_STAND_IN))
+        .cloned()
+        .collect();
     let stand_in = DevIdp::builder()
         .listener(stand_in_listener)
         .issuer(STAND_IN_ISSUER.to_owned())
@@ -92,6 +103,9 @@ pub(crate) async fn run(global: &Global, _verb: Dev) -> Result<(), CliError> {
                 address.port()
             ));
         }
+    }
+    for warning in warnings {
+        say(&format!("warning: {warning}"));
     }
     banner(&public_url, &stand_in_url, &database, is_google_real);
     let own = OwnHost {
