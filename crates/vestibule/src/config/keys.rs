@@ -90,8 +90,10 @@ pub(super) const FRONTEND_KEYS: &[&str] = &[
     "name",
 ];
 
-/// Variables of ours that are no key: they filter the log, name the file, list providers, and steer our own tests.
+/// Variables of ours that are no key: they filter the log, name the file, list providers, steer our own tests, and tell
+/// scripts where the binary is.
 const OTHER_VARIABLES: &[&str] = &[
+    "VESTIBULE_BIN",
     "VESTIBULE_LOG",
     "VESTIBULE_CONFIG",
     "VESTIBULE_PROVIDERS",
@@ -153,6 +155,21 @@ pub(super) fn is_ours(variable_name: &str) -> bool {
         || plain.starts_with("VESTIBULE_FUZZ_")
         || OTHER_VARIABLES.contains(&plain)
         || KEYS.iter().any(|key| variable(key.name) == plain)
+}
+
+/// Whether Kubernetes made a variable: for a service that is called `vestibule` it tells every container beside it where
+/// that is, by `VESTIBULE_SERVICE_HOST`, `VESTIBULE_PORT=tcp://...` and more of the kind.
+pub(super) fn is_service_link(name: &str, value: &str) -> bool {
+    let Some(rest) = name.strip_prefix("VESTIBULE_") else {
+        return false;
+    };
+    rest == "SERVICE_HOST"
+        || rest == "SERVICE_PORT"
+        || rest.starts_with("SERVICE_PORT_")
+        || rest == "PORT" && value.contains("://")
+        || rest
+            .strip_prefix("PORT_")
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// The variable that is nearest to one that is none of ours.

@@ -1,6 +1,6 @@
 //! One value for each key: the first source that has one, in its shape, and where it was found.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -413,13 +413,13 @@ impl<'a> Resolver<'a> {
                 }
             }
         }
-        let variables: BTreeSet<&String> = sources
-            .environment
-            .keys()
-            .chain(sources.dotenv.keys())
-            .collect();
-        for name in variables {
-            if name.starts_with("VESTIBULE_") && !keys::is_ours(name) {
+        let variables: BTreeMap<&String, &String> =
+            sources.dotenv.iter().chain(&sources.environment).collect();
+        for (name, value) in variables {
+            if name.starts_with("VESTIBULE_")
+                && !keys::is_ours(name)
+                && !keys::is_service_link(name, value)
+            {
                 let remedy = keys::nearest_variable(name).map_or_else(
                     || "take it out".to_owned(),
                     |near| format!("did you mean {near}?"),

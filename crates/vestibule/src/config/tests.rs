@@ -887,3 +887,29 @@ fn everything_wrong_with_front_ends_is_told_at_once() {
         );
     }
 }
+
+#[test]
+fn variables_that_kubernetes_makes_for_a_service_of_our_name_are_not_taken_for_ours() {
+    let with = |variables: &[(&str, &str)]| {
+        let mut all = vec![
+            ("GOOGLE_CLIENT_ID", "an-id"),
+            ("GOOGLE_CLIENT_SECRET", "a-value-of-google"),
+        ];
+        all.extend(variables);
+        load(&all, "")
+    };
+    with(&[
+        ("VESTIBULE_SERVICE_HOST", "10.0.0.7"),
+        ("VESTIBULE_SERVICE_PORT", "8000"),
+        ("VESTIBULE_SERVICE_PORT_HTTP", "8000"),
+        ("VESTIBULE_PORT", "tcp://10.0.0.7:8000"),
+        ("VESTIBULE_PORT_8000_TCP", "tcp://10.0.0.7:8000"),
+        ("VESTIBULE_PORT_8000_TCP_ADDR", "10.0.0.7"),
+        ("VESTIBULE_BIN", "target/release/vestibule"),
+    ])
+    .unwrap();
+    // Somebody meant the port to listen on.
+    for name in ["VESTIBULE_PORT", "VESTIBULE_SERVICE"] {
+        assert!(with(&[(name, "8000")]).is_err(), "{name}");
+    }
+}
