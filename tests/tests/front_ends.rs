@@ -230,6 +230,15 @@ fn decoded(token: &str) -> (serde_json::Value, serde_json::Value) {
     )
 }
 
+/// A refresh token of the same grant and count, with another proof.
+fn forged(token: &str) -> String {
+    let mut bytes = URL_SAFE_NO_PAD.decode(token).expect("it is base64url");
+    if let Some(last) = bytes.last_mut() {
+        *last ^= 1;
+    }
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
 /// The page of an error, and no redirect elsewhere.
 async fn on_our_page(browser: &mut Browser, path: &str) -> String {
     let answer = browser.get(path).await;
@@ -940,6 +949,14 @@ async fn the_token_endpoint_takes_forms_alone_and_gives_tokens_to_clients_that_g
         .unwrap();
     let answer = app.browser().send(json).await;
     assert_eq!(oauth_error(&answer), (400, "invalid_request".into()));
+    let two = Request::post("/oauth/token")
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .header(header::AUTHORIZATION, basic("web", WEB_SECRET))
+        .header(header::AUTHORIZATION, basic("web", "wrong"))
+        .body(Body::from("grant_type=refresh_token&refresh_token=x"))
+        .unwrap();
+    let answer = app.browser().send(two).await;
+    assert_eq!(oauth_error(&answer), (400, "invalid_request".into()));
     let answer = post(
         &app,
         "/oauth/token",
@@ -1011,6 +1028,7 @@ async fn a_refresh_token_that_is_used_after_the_grace_ends_its_whole_family() {
     let (_, first) = tokens(&app, &mut app.browser(), ALICE).await;
     let (access, second) = pair(&refresh(&app, &first).await);
     app.clock.advance_seconds(11);
+    assert_eq!(me(&app, &access).await.status, StatusCode::OK);
     assert_eq!(oauth_error(&refresh(&app, &first).await), invalid_grant());
     assert_eq!(oauth_error(&refresh(&app, &second).await), invalid_grant());
     assert_eq!(me(&app, &access).await.status, StatusCode::UNAUTHORIZED);
@@ -1036,6 +1054,45 @@ async fn fifty_refreshes_at_once_get_one_successor_and_nobody_is_signed_out() {
     assert_eq!(successors.len(), 1);
     let successor = successors.into_iter().next().unwrap();
     assert_eq!(refresh(&app, &successor).await.status, StatusCode::OK);
+}
+
+// S69: new sign-ins carry a grant from session to session, and no further than thirty days.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_ends_thirty_days_after_it_was_made() {
+    let app = start().await;
+    let mut browser = app.browser();
+    let (_, mut token) = tokens(&app, &mut browser, ALICE).await;
+    for _ in 0..5 {
+        app.clock.advance_seconds(6 * 86_400 - 1);
+        browser.sign_in(ALICE).await;
+        token = pair(&refresh(&app, &token).await).1;
+    }
+    app.clock.advance_seconds(5);
+    assert_eq!(oauth_error(&refresh(&app, &token).await), invalid_grant());
+}
+
+// DESIGN section 6
+#[tokio::test(flavor = "multi_thread")]
+async fn an_access_token_ends_with_its_session_at_the_latest() {
+    let app = App::with(Setup {
+        top: "session_lifetime = \"1h\"\nsession_idle = \"1h\"".into(),
+        tables: FRONT_ENDS.into(),
+        ..Setup::default()
+    })
+    .await;
+    let mut browser = app.browser();
+    let (_, token) = tokens(&app, &mut browser, ALICE).await;
+    app.clock.advance_seconds(3_540);
+    let own = refresh(&app, &token).await.json();
+    assert_eq!(own["expires_in"], 60);
+    let legacy = query(&[
+        ("client_id", "legacy"),
+        ("redirect_uri", "http://localhost:8501/"),
+    ]);
+    let answer = browser.post(&format!("/oauth/authorize?{legacy}")).await;
+    let token = parameter(answer.location(), "token").unwrap();
+    let own = decoded(own["access_token"].as_str().unwrap()).1;
+    assert_eq!(decoded(&token).1["exp"], own["exp"]);
 }
 
 // S69; ATTACKS O04
@@ -1255,7 +1312,9 @@ async fn introspection_answers_those_whom_a_token_is_for_and_nobody_else() {
     for token in [access.as_str(), &refresh_token] {
         assert_eq!(introspect(&api, token).await.json(), inactive);
     }
-    for token in ["x", "a.b.c", &format!("{access}x")] {
+    let (_, successor) = pair(&refresh(&app, &refresh_token).await);
+    let forged = forged(&successor);
+    for token in ["x", "a.b.c", &format!("{access}x"), &refresh_token, &forged] {
         assert_eq!(introspect(&web, token).await.json(), inactive, "{token}");
     }
     for authorization in ["", &basic("web", "wrong"), &basic("spa", "")] {
@@ -1264,8 +1323,11 @@ async fn introspection_answers_those_whom_a_token_is_for_and_nobody_else() {
             StatusCode::UNAUTHORIZED
         );
     }
-    revoke(&app, &refresh_token).await;
-    for token in [&access, &refresh_token] {
+    // Of a proof that is not ours nothing ends.
+    assert_eq!(revoke(&app, &forged).await.status, StatusCode::OK);
+    assert_eq!(introspect(&web, &successor).await.json()["active"], true);
+    revoke(&app, &successor).await;
+    for token in [&access, &successor] {
         assert_eq!(introspect(&web, token).await.json(), inactive);
     }
 }

@@ -398,6 +398,28 @@ mod tests {
         assert!(RefreshToken::parse(&format!("{}=", text.as_str())).is_none());
     }
 
+    // S96
+    #[test]
+    fn verified_tokens_are_remembered_in_a_bounded_number() {
+        let tokens = VerifiedTokens::default();
+        for at in 0..=MAX_REMEMBERED {
+            let mut hash = [0; 32];
+            hash[..8].copy_from_slice(&at.to_be_bytes());
+            let token = AccessToken {
+                kid: String::new(),
+                key: SessionKey::Id(SessionId::from_bytes([0; 16])),
+                client_id: String::new(),
+                audiences: Vec::new(),
+                subject: String::new(),
+                jti: String::new(),
+                issued_at: 0,
+                expires_at: 2,
+            };
+            tokens.remember(hash, token, Timestamp::from_seconds(1));
+        }
+        assert!(tokens.0.lock().unwrap().len() <= MAX_REMEMBERED);
+    }
+
     // S47, S68, S70; RFC 9068 section 4, RFC 8725 section 3.11
     #[test]
     fn a_token_that_our_own_key_signed_is_an_access_token_only_with_our_type_issuer_and_audience() {
