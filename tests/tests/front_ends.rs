@@ -230,6 +230,15 @@ fn decoded(token: &str) -> (serde_json::Value, serde_json::Value) {
     )
 }
 
+/// A refresh token of the same grant and count, with another proof.
+fn forged(token: &str) -> String {
+    let mut bytes = URL_SAFE_NO_PAD.decode(token).expect("it is base64url");
+    if let Some(last) = bytes.last_mut() {
+        *last ^= 1;
+    }
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
 /// The page of an error, and no redirect elsewhere.
 async fn on_our_page(browser: &mut Browser, path: &str) -> String {
     let answer = browser.get(path).await;
@@ -240,6 +249,12 @@ async fn on_our_page(browser: &mut Browser, path: &str) -> String {
         answer.location()
     );
     answer.code()
+}
+
+/// A statement of somebody else's, on the database itself.
+fn execute(app: &App, sql: &str) {
+    let connection = rusqlite::Connection::open(app.database()).expect("the file is there");
+    connection.execute(sql, []).expect("the statement does");
 }
 
 // ---- hand-offs
@@ -465,6 +480,83 @@ async fn prompt_decides_whether_a_page_is_shown() {
     );
 }
 
+// S93
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_has_just_ended_elsewhere_shows_no_page_to_prompt_none() {
+    let app = start().await;
+    let mut browser = app.browser();
+    let none = [web_request(), vec![("prompt", "none".into())]].concat();
+    let none = path("/oauth/authorize", &none);
+    browser.sign_in(ALICE).await;
+    let answer = browser.get(&none).await;
+    assert!(parameter(answer.location(), "code").is_some(), "{answer:?}");
+    // As the command line does, within the second in which it is believed.
+    execute(&app, "DELETE FROM vestibule_sessions");
+    let answer = browser.get(&none).await;
+    assert_eq!(
+        parameter(answer.location(), "error").as_deref(),
+        Some("login_required"),
+        "{answer:?}"
+    );
+}
+
+// S77; ATTACKS F01 to F13 beside a default front end
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_target_leads_to_our_own_page_and_not_to_the_default_front_end() {
+    let app = with_default("query").await;
+    let location = sign_in_at(
+        &mut app.browser(),
+        "/auth/google/login?return_to=//evil.example/",
+        ALICE,
+    )
+    .await;
+    assert_eq!(location, format!("{OURS}/account"));
+    let page = app
+        .browser()
+        .get("/login?return_to=https://evil.example/")
+        .await;
+    assert!(
+        page.body
+            .contains("/auth/google/login?return_to=%2Faccount"),
+        "{}",
+        page.body
+    );
+    let location = sign_in_at(&mut app.browser(), "/auth/google/login", ALICE).await;
+    assert!(parameter(&location, "token").is_some());
+}
+
+// S67, J05: rows for whoever is signed in have bounds, also by the button's own route.
+#[tokio::test(flavor = "multi_thread")]
+async fn hand_overs_are_counted_and_the_grant_of_a_token_in_a_url_ends_with_it() {
+    let app = App::with(Setup {
+        tables: FRONT_ENDS.into(),
+        rate_limits: true,
+        ..Setup::default()
+    })
+    .await;
+    let mut browser = app.browser();
+    browser.sign_in(ALICE).await;
+    let target = format!(
+        "/oauth/authorize?{}",
+        query(&[
+            ("client_id", "fragment"),
+            ("redirect_uri", "https://fragment.example/")
+        ])
+    );
+    let mut refused = 0;
+    for _ in 0..40 {
+        let answer = browser.post(&target).await;
+        if parameter(answer.location(), "error").as_deref() == Some("temporarily_unavailable") {
+            refused += 1;
+        }
+    }
+    // One of thirty was the login's start.
+    assert_eq!((refused, app.count("grants")), (11, 29));
+    app.clock.advance_seconds(300);
+    app.vestibule.prune().await.unwrap();
+    assert_eq!(app.count("grants"), 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_front_end_that_has_chosen_the_provider_skips_the_sign_in_page() {
     let app = start().await;
@@ -538,6 +630,13 @@ async fn an_unknown_client_or_redirect_uri_is_told_on_our_page_and_the_operator_
             );
         }
     }
+    // A program is told without any redirect.
+    let evil = changed("redirect_uri", "https://evil.example/cb");
+    let told = browser.get_json(&path("/oauth/authorize", &evil)).await;
+    assert_eq!(
+        (told.status.as_u16(), told.code().as_str(), told.location()),
+        (400, "redirect_not_allowed", "")
+    );
     assert_eq!(app.count("codes"), 0);
     let log = log_text();
     assert!(
@@ -850,6 +949,14 @@ async fn the_token_endpoint_takes_forms_alone_and_gives_tokens_to_clients_that_g
         .unwrap();
     let answer = app.browser().send(json).await;
     assert_eq!(oauth_error(&answer), (400, "invalid_request".into()));
+    let two = Request::post("/oauth/token")
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .header(header::AUTHORIZATION, basic("web", WEB_SECRET))
+        .header(header::AUTHORIZATION, basic("web", "wrong"))
+        .body(Body::from("grant_type=refresh_token&refresh_token=x"))
+        .unwrap();
+    let answer = app.browser().send(two).await;
+    assert_eq!(oauth_error(&answer), (400, "invalid_request".into()));
     let answer = post(
         &app,
         "/oauth/token",
@@ -866,6 +973,35 @@ async fn the_token_endpoint_takes_forms_alone_and_gives_tokens_to_clients_that_g
         app.browser().get_json("/oauth/token").await.status,
         StatusCode::METHOD_NOT_ALLOWED
     );
+}
+
+// S81; ATTACKS J07
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_answered_in_our_own_words() {
+    let app = start().await;
+    for path in ["/oauth/token", "/oauth/revoke", "/oauth/introspect"] {
+        let answer = post(
+            &app,
+            path,
+            &basic("web", WEB_SECRET),
+            &[("token", &"x".repeat(70_000))],
+        )
+        .await;
+        assert_eq!(oauth_error(&answer), (400, "invalid_request".into()));
+        assert_eq!(answer.header("cache-control"), "no-store");
+    }
+    let below = "/.well-known/oauth-authorization-server/%ff";
+    assert_eq!(app.browser().get_json(below).await.code(), "not_found");
+    // Who presses the button is signed out, whatever else the form holds.
+    let mut browser = app.browser();
+    browser.sign_in(ALICE).await;
+    let form = Request::post("/logout")
+        .header("sec-fetch-site", "same-origin")
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(Body::from(vec![0xff]))
+        .unwrap();
+    assert_eq!(browser.send(form).await.location(), "/login");
+    assert_eq!(app.count("sessions"), 0);
 }
 
 // ---- refresh tokens
@@ -892,6 +1028,7 @@ async fn a_refresh_token_that_is_used_after_the_grace_ends_its_whole_family() {
     let (_, first) = tokens(&app, &mut app.browser(), ALICE).await;
     let (access, second) = pair(&refresh(&app, &first).await);
     app.clock.advance_seconds(11);
+    assert_eq!(me(&app, &access).await.status, StatusCode::OK);
     assert_eq!(oauth_error(&refresh(&app, &first).await), invalid_grant());
     assert_eq!(oauth_error(&refresh(&app, &second).await), invalid_grant());
     assert_eq!(me(&app, &access).await.status, StatusCode::UNAUTHORIZED);
@@ -917,6 +1054,45 @@ async fn fifty_refreshes_at_once_get_one_successor_and_nobody_is_signed_out() {
     assert_eq!(successors.len(), 1);
     let successor = successors.into_iter().next().unwrap();
     assert_eq!(refresh(&app, &successor).await.status, StatusCode::OK);
+}
+
+// S69: new sign-ins carry a grant from session to session, and no further than thirty days.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_ends_thirty_days_after_it_was_made() {
+    let app = start().await;
+    let mut browser = app.browser();
+    let (_, mut token) = tokens(&app, &mut browser, ALICE).await;
+    for _ in 0..5 {
+        app.clock.advance_seconds(6 * 86_400 - 1);
+        browser.sign_in(ALICE).await;
+        token = pair(&refresh(&app, &token).await).1;
+    }
+    app.clock.advance_seconds(5);
+    assert_eq!(oauth_error(&refresh(&app, &token).await), invalid_grant());
+}
+
+// DESIGN section 6
+#[tokio::test(flavor = "multi_thread")]
+async fn an_access_token_ends_with_its_session_at_the_latest() {
+    let app = App::with(Setup {
+        top: "session_lifetime = \"1h\"\nsession_idle = \"1h\"".into(),
+        tables: FRONT_ENDS.into(),
+        ..Setup::default()
+    })
+    .await;
+    let mut browser = app.browser();
+    let (_, token) = tokens(&app, &mut browser, ALICE).await;
+    app.clock.advance_seconds(3_540);
+    let own = refresh(&app, &token).await.json();
+    assert_eq!(own["expires_in"], 60);
+    let legacy = query(&[
+        ("client_id", "legacy"),
+        ("redirect_uri", "http://localhost:8501/"),
+    ]);
+    let answer = browser.post(&format!("/oauth/authorize?{legacy}")).await;
+    let token = parameter(answer.location(), "token").unwrap();
+    let own = decoded(own["access_token"].as_str().unwrap()).1;
+    assert_eq!(decoded(&token).1["exp"], own["exp"]);
 }
 
 // S69; ATTACKS O04
@@ -1009,6 +1185,30 @@ async fn a_new_sign_in_of_the_same_person_keeps_other_front_ends_signed_in_and_o
     app.clock.advance_seconds(2);
     assert_eq!(me(&app, &access).await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(oauth_error(&refresh(&app, &token).await), invalid_grant());
+}
+
+// S65, N07: who is signed out is forgotten before it is answered, by whatever key the session was seen.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_sign_in_leaves_nothing_believed_of_the_session_that_it_ends() {
+    let app = start().await;
+    let mut browser = app.browser();
+    let (of_grant, _) = tokens(&app, &mut browser, ALICE).await;
+    assert_eq!(me(&app, &of_grant).await.status, StatusCode::OK);
+    // The grant hangs on the new session from here on, and ends with it.
+    browser.sign_in(ALICE).await;
+    browser.post("/auth/logout").await;
+    assert_eq!(me(&app, &of_grant).await.status, StatusCode::UNAUTHORIZED);
+
+    let (of_grant, _) = tokens(&app, &mut browser, ALICE).await;
+    let own = browser.post("/auth/session/token").await.json();
+    let own = own["access_token"].as_str().unwrap();
+    for token in [own, &of_grant] {
+        assert_eq!(me(&app, token).await.status, StatusCode::OK);
+    }
+    browser.sign_in(BOB).await;
+    for token in [own, &of_grant] {
+        assert_eq!(me(&app, token).await.status, StatusCode::UNAUTHORIZED);
+    }
 }
 
 // ---- revocation and introspection
@@ -1112,7 +1312,9 @@ async fn introspection_answers_those_whom_a_token_is_for_and_nobody_else() {
     for token in [access.as_str(), &refresh_token] {
         assert_eq!(introspect(&api, token).await.json(), inactive);
     }
-    for token in ["x", "a.b.c", &format!("{access}x")] {
+    let (_, successor) = pair(&refresh(&app, &refresh_token).await);
+    let forged = forged(&successor);
+    for token in ["x", "a.b.c", &format!("{access}x"), &refresh_token, &forged] {
         assert_eq!(introspect(&web, token).await.json(), inactive, "{token}");
     }
     for authorization in ["", &basic("web", "wrong"), &basic("spa", "")] {
@@ -1121,8 +1323,11 @@ async fn introspection_answers_those_whom_a_token_is_for_and_nobody_else() {
             StatusCode::UNAUTHORIZED
         );
     }
-    revoke(&app, &refresh_token).await;
-    for token in [&access, &refresh_token] {
+    // Of a proof that is not ours nothing ends.
+    assert_eq!(revoke(&app, &forged).await.status, StatusCode::OK);
+    assert_eq!(introspect(&web, &successor).await.json()["active"], true);
+    revoke(&app, &successor).await;
+    for token in [&access, &successor] {
         assert_eq!(introspect(&web, token).await.json(), inactive);
     }
 }
@@ -1318,6 +1523,135 @@ async fn a_key_of_ninety_days_gets_one_successor() {
     app.vestibule.rotate_old_signing_key().await.unwrap();
     app.vestibule.rotate_old_signing_key().await.unwrap();
     assert_eq!(app.count("signing_keys"), 2);
+}
+
+// S71, S76
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_minutes_after_a_secret_was_replaced_the_old_one_can_go_and_nobody_is_signed_out() {
+    let with = |secrets: &str| Setup {
+        top: secrets.to_owned(),
+        tables: FRONT_ENDS.into(),
+        ..Setup::default()
+    };
+    let (old, new) = ("a-b-c-d-e-f-g-h-0".repeat(3), "i-j-k-l-m-n-o-p-1".repeat(3));
+    let app = App::with(with(&format!("secret = {old:?}"))).await;
+    let (access, refresh_token) = tokens(&app, &mut app.browser(), ALICE).await;
+    let kid = |token: &str| decoded(token).0["kid"].clone();
+    let both = with(&format!("secret = {new:?}\nprevious_secret = {old:?}"));
+    let app = app.again(both).await;
+    // Published, and not in use before others have read it.
+    assert_eq!(app.count("signing_keys"), 2);
+    let (still, refresh_token) = pair(&refresh(&app, &refresh_token).await);
+    assert_eq!(kid(&still), kid(&access));
+    app.clock.advance_seconds(600);
+    let app = app.again(with(&format!("secret = {new:?}"))).await;
+    assert_eq!(app.count("signing_keys"), 2);
+    assert_eq!(me(&app, &still).await.status, StatusCode::UNAUTHORIZED);
+    let (after, _) = pair(&refresh(&app, &refresh_token).await);
+    assert_ne!(kid(&after), kid(&access));
+    assert_eq!(me(&app, &after).await.status, StatusCode::OK);
+}
+
+// S69, S71, S89: a fault of ours uses nothing up.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_no_key_can_be_opened_tokens_are_verified_and_nothing_is_used_up_for_nothing() {
+    let app = start().await;
+    let mut browser = app.browser();
+    let (access, refresh_token) = tokens(&app, &mut browser, ALICE).await;
+    let unused = code(&mut browser, ALICE).await;
+    let (sessions, grants) = (app.count("sessions"), app.count("grants"));
+    execute(
+        &app,
+        "UPDATE vestibule_signing_keys SET sealed = CAST(x'00' || sealed AS BLOB)",
+    );
+    app.clock.advance_seconds(2);
+    assert_eq!(me(&app, &access).await.status, StatusCode::OK);
+    let jwks = app.browser().get_json("/.well-known/jwks.json").await;
+    assert_eq!(jwks.json()["keys"].as_array().unwrap().len(), 1);
+    let server_error = (500, "server_error".to_owned());
+    for _ in 0..2 {
+        assert_eq!(oauth_error(&redeem(&app, &unused).await), server_error);
+        assert_eq!(
+            oauth_error(&refresh(&app, &refresh_token).await),
+            server_error
+        );
+        // Longer than the grace: a second try is no reuse.
+        app.clock.advance_seconds(11);
+    }
+    let fragment = path(
+        "/auth/google/login",
+        &[
+            ("client_id", "fragment".into()),
+            ("redirect_uri", "https://fragment.example/".into()),
+        ],
+    );
+    let location = sign_in_at(&mut app.browser(), &fragment, BOB).await;
+    assert_eq!(
+        parameter(&location, "error").as_deref(),
+        Some("server_error")
+    );
+    assert_eq!(
+        (
+            app.count("sessions"),
+            app.count("grants"),
+            app.count("users")
+        ),
+        (sessions, grants, 1)
+    );
+    execute(
+        &app,
+        "UPDATE vestibule_signing_keys SET sealed = CAST(substr(sealed, 2) AS BLOB)",
+    );
+    app.clock.advance_seconds(2);
+    assert_eq!(redeem(&app, &unused).await.status, StatusCode::OK);
+    assert_eq!(refresh(&app, &refresh_token).await.status, StatusCode::OK);
+    // Where it stays so, the next start makes a key.
+    execute(&app, "UPDATE vestibule_signing_keys SET sealed = x'00'");
+    let setup = app.setup();
+    let app = app.again(setup).await;
+    assert_eq!(app.count("signing_keys"), 2);
+    let (access, _) = tokens(&app, &mut app.browser(), ALICE).await;
+    assert_eq!(me(&app, &access).await.status, StatusCode::OK);
+}
+
+// S71
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_successor_gets_a_successor_so_that_somebody_signs_for_ever() {
+    let app = start().await;
+    let (_, token) = tokens(&app, &mut app.browser(), ALICE).await;
+    let next = app.vestibule.rotate_signing_key().await.unwrap();
+    assert!(app.vestibule.revoke_signing_key(&next.kid).await.unwrap());
+    app.clock.advance_seconds(3 * 3_600);
+    app.vestibule.prune().await.unwrap();
+    let (access, _) = pair(&refresh(&app, &token).await);
+    assert_eq!(me(&app, &access).await.status, StatusCode::OK);
+}
+
+// S83; a bearer token beside a cookie proves nothing about the cookie.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_another_site_is_refused_also_with_a_bearer_token_beside_the_cookie() {
+    let app = start().await;
+    let mut browser = app.browser();
+    browser.sign_in(ALICE).await;
+    let forged = |path: &str| {
+        Request::post(path)
+            .header("sec-fetch-site", "same-site")
+            .header(header::AUTHORIZATION, "Bearer x")
+            .body(Body::empty())
+            .unwrap()
+    };
+    for path in ["/auth/session/token", "/auth/logout", "/oauth/authorize"] {
+        assert_eq!(
+            browser.send(forged(path)).await.status,
+            StatusCode::FORBIDDEN,
+            "{path}"
+        );
+    }
+    assert_eq!(app.count("sessions"), 1);
+    assert_eq!(
+        app.browser().send(forged("/auth/logout")).await.status,
+        StatusCode::NO_CONTENT
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,8 +6,9 @@
 )]
 
 use axum::Router;
+use axum::body::Body;
 use axum::routing::get;
-use http::StatusCode;
+use http::{Request, StatusCode, header};
 use vestibule::{CurrentUser, OptionalUser, Superuser, VerifiedUser};
 use vestibule_tests::{App, Browser, Setup};
 
@@ -129,4 +130,48 @@ async fn handlers_for_verified_people_keep_those_out_who_own_no_address() {
         browser.get_json("/users/me").await.json()["is_verified"],
         false
     );
+}
+
+// S75; RFC 6750 sections 2 and 3.1
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_may_not_is_told_so_and_two_tokens_are_none() {
+    let app = App::start().await;
+    let mut browser = application(&app);
+    browser.sign_in(ALICE).await;
+    let token = browser.post("/auth/session/token").await.json()["access_token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let ask = async |path: &str, authorizations: &[String]| {
+        let mut request = Request::get(path);
+        for authorization in authorizations {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        let answer = application(&app)
+            .send(request.body(Body::empty()).unwrap())
+            .await;
+        let challenge = answer.header("www-authenticate").to_owned();
+        (answer.status.as_u16(), challenge)
+    };
+    let good = format!("Bearer {token}");
+    assert_eq!(
+        ask("/mine", std::slice::from_ref(&good)).await,
+        (200, String::new())
+    );
+    assert_eq!(
+        ask("/admin", std::slice::from_ref(&good)).await,
+        (403, "Bearer error=\"insufficient_scope\"".to_owned())
+    );
+    for two in [
+        [good.clone(), "Bearer x".to_owned()],
+        ["Bearer x".to_owned(), good.clone()],
+        [good.clone(), "Basic eDp5".to_owned()],
+        [good.clone(), good.clone()],
+    ] {
+        assert_eq!(
+            ask("/mine", &two).await,
+            (401, "Bearer error=\"invalid_token\"".to_owned()),
+            "{two:?}"
+        );
+    }
 }

@@ -239,6 +239,8 @@ pub struct SignIn {
 pub struct Applied {
     /// The user who is signed in.
     pub user: User,
+    /// The session that ended in favour of the new one.
+    pub replaced: Option<SessionId>,
 }
 
 /// One of our signing keys, its private part sealed.

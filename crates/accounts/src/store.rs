@@ -190,7 +190,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> BoxFuture<'_, Result<Option<SessionId>, StoreError>>;
 
     /// Gives a front end what it gets in a session that lives already; `false` where the session is over or its user
-    /// disabled, and then nothing was written.
+    /// disabled, and then nothing was written. The session's codes that lapsed unused may go in exchange.
     fn hand_over(
         &self,
         session: SessionId,
@@ -199,7 +199,8 @@ pub trait Store: Send + Sync + 'static {
     ) -> BoxFuture<'_, Result<bool, StoreError>>;
 
     /// Redeems a code: it is used up, and the grant is there, or nothing happened. Of many callers at once exactly one
-    /// succeeds. A code is remembered as used until it is pruned, a day after its end at the earliest.
+    /// succeeds. A code is remembered as used until it is pruned, a day after its end at the earliest. A client keeps 100
+    /// grants in one session; the oldest make room.
     fn redeem_code(&self, redemption: Redemption) -> BoxFuture<'_, Result<SignedIn, RedeemError>>;
 
     /// A grant that has not ended: it and its session live, and the user is active.

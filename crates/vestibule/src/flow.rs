@@ -271,15 +271,12 @@ impl Vestibule {
                 &target,
             )
             .await?;
-        if let Some(old) = &request.session {
-            self.inner.sessions.forget_cookie(&old.hash());
-        }
         events::login_succeeded(&provider, trace.reference.as_ref(), signed_in.user.id);
 
         // Where does the person go?
         let location = match &target {
             Target::Page(path) => Zeroizing::new(self.inner.absolute(path)),
-            Target::FrontEnd(request) => self.handed_over(request, handed, &signed_in).await?,
+            Target::FrontEnd(request) => self.handed_over(request, handed, &signed_in)?,
         };
         Ok(LoginFinished {
             location,
@@ -458,7 +455,7 @@ impl Vestibule {
             };
             let (hand_over, handed) = match target {
                 Target::Page(_) => (None, Handed::Person),
-                Target::FrontEnd(request) => self.prepare_hand_over(request, now),
+                Target::FrontEnd(request) => self.prepare_hand_over(request, now).await?,
             };
             let sign_in = SignIn {
                 act,
@@ -471,6 +468,10 @@ impl Vestibule {
             };
             match self.inner.store.apply(sign_in).await {
                 Ok(applied) => {
+                    // Also by its grants, which hang on the new session now: a later sign-out must find them.
+                    if let Some(old) = applied.replaced {
+                        self.inner.sessions.forget_session(old);
+                    }
                     let session = Session {
                         id: session.id,
                         user: applied.user.id,

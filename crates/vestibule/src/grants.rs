@@ -22,7 +22,7 @@ use crate::frontend::{Frontend, HandOff, TokenFormat};
 use crate::oauth::reply::OAuthError;
 use crate::oauth::request::AuthorizationRequest;
 use crate::oauth::token::{Refusal, TokenRequest};
-use crate::tokens::{NewAccessToken, RefreshToken, SCOPE};
+use crate::tokens::{NewAccessToken, RefreshToken, SCOPE, Signer};
 
 /// How long a code can be redeemed, in seconds (S89).
 const CODE_LIFETIME: i64 = 60;
@@ -35,8 +35,8 @@ const GRACE: i64 = 10;
 pub(crate) enum Handed {
     /// A code.
     Code(OneTimeCode),
-    /// An access token, of this grant where it has one.
-    Token(Option<GrantId>),
+    /// An access token, of this grant where it has one, and what will sign it.
+    Token(Option<GrantId>, Signer),
     /// Nothing: the person alone.
     Person,
 }
@@ -47,38 +47,49 @@ pub(crate) struct TokenResponse {
     pub(crate) refresh_token: Zeroizing<String>,
 }
 
-/// The codes that are being redeemed in this process, with the number of their requests.
+/// The codes that are being redeemed in this process.
 #[derive(Debug, Default)]
-pub(crate) struct Redeeming(Mutex<HashMap<CodeHash, u32>>);
+pub(crate) struct Redeeming(Mutex<HashMap<CodeHash, Requests>>);
+
+/// The requests for one code that are under way.
+#[derive(Debug, Default)]
+struct Requests {
+    count: u32,
+    /// There were two at once.
+    overlapped: bool,
+}
 
 /// One request for a code, until it is answered.
 struct Underway<'a> {
     all: &'a Redeeming,
     hash: CodeHash,
-    /// Another request for the same code was under way when this one came.
-    races: bool,
 }
 
 impl Redeeming {
     fn enter(&self, hash: CodeHash) -> Underway<'_> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = all.entry(hash).or_default();
-        *count += 1;
-        let races = *count > 1;
-        Underway {
-            all: self,
-            hash,
-            races,
-        }
+        let requests = all.entry(hash).or_default();
+        requests.count += 1;
+        requests.overlapped |= requests.count > 1;
+        Underway { all: self, hash }
+    }
+}
+
+impl Underway<'_> {
+    /// Whether another request for the same code was under way beside this one, whichever of them came first.
+    fn races(&self) -> bool {
+        let all = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(&self.hash)
+            .is_some_and(|requests| requests.overlapped)
     }
 }
 
 impl Drop for Underway<'_> {
     fn drop(&mut self) {
         let mut all = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = all.get_mut(&self.hash) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(requests) = all.get_mut(&self.hash) {
+            requests.count -= 1;
+            if requests.count == 0 {
                 all.remove(&self.hash);
             }
         }
@@ -87,13 +98,16 @@ impl Drop for Underway<'_> {
 
 impl Vestibule {
     /// What an authorization request gets: as the store writes it, and as the redirect carries it.
-    pub(crate) fn prepare_hand_over(
+    ///
+    /// # Errors
+    /// Where nothing could sign the token: before anything is written.
+    pub(crate) async fn prepare_hand_over(
         &self,
         request: &AuthorizationRequest,
         now: Timestamp,
-    ) -> (Option<HandOver>, Handed) {
+    ) -> Result<(Option<HandOver>, Handed), Failure> {
         let (frontend, to) = (&request.reply_to.frontend, &request.reply_to);
-        match (frontend.hand_off, &request.code_challenge) {
+        Ok(match (frontend.hand_off, &request.code_challenge) {
             (HandOff::Code, Some(code_challenge)) => {
                 let code = OneTimeCode::new(self.random());
                 let written = HandOver::Code(NewCode {
@@ -105,30 +119,37 @@ impl Vestibule {
                 });
                 (Some(written), Handed::Code(code))
             }
-            (HandOff::TokenQuery | HandOff::TokenFragment, _) => match frontend.token_format {
-                TokenFormat::AtJwt => {
-                    let grant = self.new_grant(frontend, now);
-                    let id = grant.id;
-                    (Some(HandOver::Grant(grant)), Handed::Token(Some(id)))
+            (HandOff::TokenQuery | HandOff::TokenFragment, _) => {
+                let signer = self.signer_for(frontend).await?;
+                match frontend.token_format {
+                    TokenFormat::AtJwt => {
+                        // Its one token is never refreshed: the grant ends with it.
+                        let grant = self.new_grant(frontend, frontend.token_lifetime, now);
+                        let id = grant.id;
+                        (
+                            Some(HandOver::Grant(grant)),
+                            Handed::Token(Some(id), signer),
+                        )
+                    }
+                    // Nobody asks us about these: there is nothing to end.
+                    TokenFormat::FastapiUsers(_) => (None, Handed::Token(None, signer)),
                 }
-                // Nobody asks us about these: there is nothing to end.
-                TokenFormat::FastapiUsers(_) => (None, Handed::Token(None)),
-            },
+            }
             (HandOff::Code, None) | (HandOff::Cookie, _) => (None, Handed::Person),
-        }
+        })
     }
 
-    fn new_grant(&self, frontend: &Frontend, now: Timestamp) -> NewGrant {
+    fn new_grant(&self, frontend: &Frontend, lifetime: i64, now: Timestamp) -> NewGrant {
         NewGrant {
             id: GrantId::new(now, self.random()),
             client_id: frontend.client_id.clone(),
             key: GrantKey::new(self.random()),
-            expires_at: now.plus_seconds(GRANT_LIFETIME),
+            expires_at: now.plus_seconds(lifetime),
         }
     }
 
     /// Where the browser goes with what was handed over.
-    pub(crate) async fn handed_over(
+    pub(crate) fn handed_over(
         &self,
         request: &AuthorizationRequest,
         handed: Handed,
@@ -138,8 +159,8 @@ impl Vestibule {
         events::handed_over(&to.frontend, signed_in.user.id);
         Ok(Zeroizing::new(match handed {
             Handed::Code(code) => to.code(&code.expose(), issuer),
-            Handed::Token(grant) => {
-                let made = self.access_token(&to.frontend, grant, signed_in).await?;
+            Handed::Token(grant, signer) => {
+                let made = self.access_token(&to.frontend, &signer, grant, signed_in)?;
                 to.token(&made.token, made.expires_in, issuer)
             }
             Handed::Person => to.bare(issuer),
@@ -154,7 +175,7 @@ impl Vestibule {
         signed_in: &SignedIn,
     ) -> Result<Option<Zeroizing<String>>, Failure> {
         let now = self.now();
-        let (written, handed) = self.prepare_hand_over(request, now);
+        let (written, handed) = self.prepare_hand_over(request, now).await?;
         if let Some(written) = written
             && !self
                 .inner
@@ -164,7 +185,7 @@ impl Vestibule {
         {
             return Ok(None);
         }
-        self.handed_over(request, handed, signed_in).await.map(Some)
+        self.handed_over(request, handed, signed_in).map(Some)
     }
 
     /// Answers a token request of an authenticated client (RFC 6749 sections 4.1.3 and 6).
@@ -206,7 +227,9 @@ impl Vestibule {
     ) -> Result<TokenResponse, Refusal> {
         let underway = self.inner.redeeming.enter(code.hash());
         let now = self.now();
-        let grant = self.new_grant(frontend, now);
+        // What signs is asked for first: a code that was used up for nothing would end what it never became.
+        let signer = self.signer_for(frontend).await?;
+        let grant = self.new_grant(frontend, GRANT_LIFETIME, now);
         let (id, key) = (grant.id, grant.key.clone());
         let redeemed = self
             .inner
@@ -227,7 +250,7 @@ impl Vestibule {
                 // RFC 6749 section 4.1.2: what came of a code that is used again ends. A client's own double click
                 // overlaps with the first request, and ends nothing.
                 if let Some(grant) = grant
-                    && !underway.races
+                    && !underway.races()
                 {
                     self.end_grant(grant, &frontend.client_id).await?;
                     events::grant_ended(frontend, grant, "code_reused");
@@ -236,7 +259,7 @@ impl Vestibule {
             }
             Err(error) => return Err(invalid_grant(reason_of(&error), &error)),
         };
-        let access_token = self.access_token(frontend, Some(id), &signed_in).await?;
+        let access_token = self.access_token(frontend, &signer, Some(id), &signed_in)?;
         Ok(TokenResponse {
             access_token,
             refresh_token: RefreshToken::text(id, &key, 0, &self.inner.sealer),
@@ -277,6 +300,8 @@ impl Vestibule {
                 ),
             ));
         }
+        // First: a rotation that is answered with a fault of ours would be tried again, and taken for reuse.
+        let signer = self.signer_for(frontend).await?;
         let rotated = self
             .inner
             .store
@@ -289,9 +314,12 @@ impl Vestibule {
             .await;
         match rotated {
             Ok(rotated) => Ok(TokenResponse {
-                access_token: self
-                    .access_token(frontend, Some(grant.id), &rotated.signed_in)
-                    .await?,
+                access_token: self.access_token(
+                    frontend,
+                    &signer,
+                    Some(grant.id),
+                    &rotated.signed_in,
+                )?,
                 refresh_token: RefreshToken::text(
                     grant.id,
                     &grant.key,
@@ -445,5 +473,25 @@ fn reason_of(error: &RedeemError) -> &'static str {
         RedeemError::OtherRedirectUri => "code_other_redirect_uri",
         RedeemError::Verifier => "code_verifier",
         _ => "session_ended",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // S89: which of two requests the database serves first is not which came first.
+    #[test]
+    fn of_two_requests_at_once_each_knows_of_the_other_and_a_later_one_of_none() {
+        let (all, code) = (Redeeming::default(), OneTimeCode::new([1; 32]).hash());
+        let first = all.enter(code);
+        assert!(!first.races());
+        let second = all.enter(code);
+        assert!(first.races() && second.races());
+        drop(second);
+        assert!(first.races());
+        drop(first);
+        assert!(all.0.lock().unwrap().is_empty());
+        assert!(!all.enter(code).races());
     }
 }

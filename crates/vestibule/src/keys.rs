@@ -23,14 +23,46 @@ const ROTATED_AFTER: i64 = 90 * 86_400;
 /// How long what the database said is believed.
 const BELIEF: Duration = Duration::from_secs(1);
 
-/// The keys as they were within the last second.
+/// The keys as they were within the last second, and the count of forgettings: a read that began before one may not be
+/// remembered after it.
 #[derive(Debug, Default)]
-pub(crate) struct KeyCache(Mutex<Option<(Duration, Arc<Keyring>)>>);
+pub(crate) struct KeyCache(Mutex<Cached>);
+
+#[derive(Clone, Debug, Default)]
+struct Cached {
+    forgotten: u64,
+    last: Option<(Duration, Arc<Keyring>)>,
+}
+
+impl KeyCache {
+    fn look(&self) -> Cached {
+        self.lock().clone()
+    }
+
+    fn remember(&self, ticket: u64, read_at: Duration, keyring: Arc<Keyring>) {
+        let mut cached = self.lock();
+        if cached.forgotten == ticket {
+            cached.last = Some((read_at, keyring));
+        }
+    }
+
+    fn forget(&self) {
+        let mut cached = self.lock();
+        cached.forgotten += 1;
+        cached.last = None;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Cached> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// All published keys, ready for use.
 pub(crate) struct Keyring {
     stored: Vec<StoredKey>,
-    /// The key that signs now.
+    /// The key whose turn it is to sign.
+    turn: Option<String>,
+    /// The key that signs now: the one before it, where that one cannot be opened.
     signer: Option<SigningKey>,
     verifiers: JwkSet,
 }
@@ -55,16 +87,26 @@ impl Keyring {
 
     /// Signs claims with the key that signs now.
     pub(crate) fn sign(&self, typ: &str, claims: &Value) -> Result<String, Failure> {
-        let signer = self.signer.as_ref().ok_or_else(|| {
-            Failure::new(
-                Code::InternalError,
-                "no_signing_key",
-                "no signing key signs now; `vestibule keys list` shows them, and a restart of `vestibule serve` makes the first",
-            )
-        })?;
-        signer
+        self.signer()?
             .sign(typ, claims)
             .map_err(|error| Failure::new(Code::InternalError, "signature", error.to_string()))
+    }
+
+    fn signer(&self) -> Result<&SigningKey, Failure> {
+        self.signer.as_ref().ok_or_else(|| match &self.turn {
+            None => Failure::new(
+                Code::InternalError,
+                "no_signing_key",
+                "there is no signing key; a restart of `vestibule serve` makes one",
+            ),
+            Some(kid) => Failure::new(
+                Code::InternalError,
+                "signing_key_unusable",
+                format!(
+                    "the signing key {kid} cannot be opened: it was sealed with another secret. Set previous_secret to that one, or restart `vestibule serve`, which makes a new key"
+                ),
+            ),
+        })
     }
 
     /// The claims of a token that one of our keys signed. Only tokens that name their key are ours.
@@ -96,84 +138,60 @@ impl Vestibule {
     /// The keys that are published now, and the one that signs.
     pub(crate) async fn keyring(&self) -> Result<Arc<Keyring>, Failure> {
         let before = self.inner.clock.monotonic();
-        let last = self.cached_keys();
+        let Cached {
+            forgotten: ticket,
+            last,
+        } = self.inner.keys.look();
         if let Some((read_at, keyring)) = &last
             && before.saturating_sub(*read_at) < BELIEF
         {
             return Ok(keyring.clone());
         }
         let now = self.now();
-        let stored: Vec<StoredKey> = self
-            .signing_keys()
-            .await?
-            .into_iter()
-            .filter(|key| key.retired_at.is_none_or(|retired_at| now < retired_at))
-            .collect();
-        let signs = signer_of(&stored, now).map(|key| key.kid.as_str());
+        let mut stored = self.signing_keys().await?;
+        stored.retain(|key| is_published(key, now));
+        let turn = by_turn(&stored, now).first().map(|key| key.kid.clone());
         let keyring = match last {
             // Opening and parsing keys is dear, and they change once in months.
-            Some((_, keyring))
-                if keyring.stored == stored
-                    && keyring.signer.as_ref().map(SigningKey::kid) == signs =>
-            {
-                keyring
-            }
-            _ => Arc::new(self.open_keys(stored, now)?),
+            Some((_, keyring)) if keyring.stored == stored && keyring.turn == turn => keyring,
+            _ => Arc::new(self.open_keys(stored, turn, now)?),
         };
-        *self
-            .inner
-            .keys
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some((before, keyring.clone()));
+        self.inner.keys.remember(ticket, before, keyring.clone());
         Ok(keyring)
     }
 
-    fn cached_keys(&self) -> Option<(Duration, Arc<Keyring>)> {
-        self.inner
-            .keys
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    /// The same, where it can sign.
+    ///
+    /// # Errors
+    /// Where it cannot: before anything is written that needs a signature.
+    pub(crate) async fn signing_keyring(&self) -> Result<Arc<Keyring>, Failure> {
+        let keyring = self.keyring().await?;
+        keyring.signer()?;
+        Ok(keyring)
     }
 
-    fn forget_keys(&self) {
-        *self
-            .inner
-            .keys
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    fn open_keys(&self, stored: Vec<StoredKey>, now: Timestamp) -> Result<Keyring, Failure> {
-        let unusable = |kid: &str| {
-            Failure::new(
-                Code::InternalError,
-                "signing_key_unusable",
-                format!(
-                    "the signing key {kid} cannot be opened: it was sealed with another secret. Set previous_secret to that one, or `vestibule keys revoke {kid}`"
-                ),
-            )
-        };
-        let signer = match signer_of(&stored, now) {
-            None => None,
-            Some(key) => {
-                let pkcs8 = self
-                    .inner
-                    .sealer
-                    .open(Purpose::AtRest, &key.sealed)
-                    .ok_or_else(|| unusable(&key.kid))?;
-                let algorithm =
-                    Algorithm::from_name(&key.algorithm).ok_or_else(|| unusable(&key.kid))?;
-                let signer =
-                    SigningKey::from_pkcs8(algorithm, &pkcs8).map_err(|_| unusable(&key.kid))?;
-                Some(signer)
-            }
-        };
+    /// Public halves verify even where no private one can be opened.
+    fn open_keys(
+        &self,
+        stored: Vec<StoredKey>,
+        turn: Option<String>,
+        now: Timestamp,
+    ) -> Result<Keyring, Failure> {
+        let signer = by_turn(&stored, now).into_iter().find_map(|key| {
+            let pkcs8 = self.inner.sealer.open(Purpose::AtRest, &key.sealed)?;
+            let algorithm = Algorithm::from_name(&key.algorithm)?;
+            SigningKey::from_pkcs8(algorithm, &pkcs8).ok()
+        });
+        if signer.as_ref().map(SigningKey::kid) != turn.as_deref() {
+            tracing::error!(
+                event = "key.unusable",
+                kid = turn,
+                hint = "it was sealed with another secret; set previous_secret to that one"
+            );
+        }
         let mut keyring = Keyring {
             stored,
+            turn,
             signer,
             verifiers: JwkSet::default(),
         };
@@ -199,21 +217,39 @@ impl Vestibule {
         Ok(key)
     }
 
-    /// Gives a key that is 90 days old its successor. Of several processes one makes it.
+    /// Sees to it that a key signs, now and later: makes the first one, and a successor where the newest is 90 days old,
+    /// where all have an end, or where all were sealed with the previous secret. Of several processes one makes it.
     ///
     /// # Errors
     /// `service_unavailable` while the database cannot be used.
     pub async fn rotate_old_signing_key(&self) -> Result<(), Failure> {
         let now = self.now();
         let keys = self.signing_keys().await?;
-        let Some(newest) = keys.iter().max_by_key(|key| key.created_at) else {
-            return Ok(());
+        let newest = keys.iter().max_by_key(|key| (key.created_at, &key.kid));
+        let is_young = newest.is_some_and(|key| now < key.created_at.plus_seconds(ROTATED_AFTER));
+        let lasts = |key: &StoredKey| {
+            key.retired_at.is_none() && self.inner.sealer.is_current(Purpose::AtRest, &key.sealed)
         };
-        if now < newest.created_at.plus_seconds(ROTATED_AFTER) {
+        if is_young && keys.iter().any(lasts) {
             return Ok(());
         }
-        let key = self.new_signing_key(now, now.plus_seconds(PUBLISHED_BEFORE_USE))?;
-        self.add_successor(key, AddKey::IfNewestIs(Some(newest.kid.clone())))
+        let signs = |key: &StoredKey| {
+            key.active_from <= now
+                && is_published(key, now)
+                && self
+                    .inner
+                    .sealer
+                    .open(Purpose::AtRest, &key.sealed)
+                    .is_some()
+        };
+        // Where nothing else signs there is nothing to wait for.
+        let active_from = if keys.iter().any(signs) {
+            now.plus_seconds(PUBLISHED_BEFORE_USE)
+        } else {
+            now
+        };
+        let key = self.new_signing_key(now, active_from)?;
+        self.add_successor(key, AddKey::IfNewestIs(newest.map(|key| key.kid.clone())))
             .await
     }
 
@@ -223,7 +259,7 @@ impl Vestibule {
             key.active_from.plus_seconds(PUBLISHED_AFTER_USE),
         );
         let added = self.inner.store.add_signing_key(key, retire_at, add).await;
-        self.forget_keys();
+        self.inner.keys.forget();
         if added? {
             tracing::info!(event = "key.rotated", kid);
         }
@@ -243,25 +279,15 @@ impl Vestibule {
             .store
             .revoke_signing_key(kid.to_owned(), replacement, now)
             .await;
-        self.forget_keys();
+        self.inner.keys.forget();
         if revoked.as_ref().is_ok_and(|revoked| *revoked) {
             tracing::warn!(event = "key.revoked", kid);
+            // It may have been the successor of one that has an end.
+            if let Err(error) = self.rotate_old_signing_key().await {
+                tracing::warn!(event = "key.not_rotated", detail = %error);
+            }
         }
         Ok(revoked?)
-    }
-
-    /// Makes the first signing key where there is none; it signs at once, since nobody has read a set without it.
-    pub(crate) async fn ensure_signing_key(&self) -> Result<(), Failure> {
-        if !self.inner.store.signing_keys().await?.is_empty() {
-            return Ok(());
-        }
-        let now = self.now();
-        let key = self.new_signing_key(now, now)?;
-        self.inner
-            .store
-            .add_signing_key(key, now, AddKey::IfNewestIs(None))
-            .await?;
-        Ok(())
     }
 
     fn new_signing_key(
@@ -285,9 +311,72 @@ impl Vestibule {
     }
 }
 
-/// Of the keys that may sign, the one whose turn came last.
-fn signer_of(keys: &[StoredKey], now: Timestamp) -> Option<&StoredKey> {
-    keys.iter()
-        .filter(|key| key.active_from <= now)
-        .max_by_key(|key| (key.active_from, key.created_at))
+fn is_published(key: &StoredKey, now: Timestamp) -> bool {
+    key.retired_at.is_none_or(|retired_at| now < retired_at)
+}
+
+/// The keys that may sign, the one whose turn came last first. Where a clock was set back past all of them, the one whose
+/// turn comes first: better a moment early than nobody signed in.
+fn by_turn(keys: &[StoredKey], now: Timestamp) -> Vec<&StoredKey> {
+    let mut turns: Vec<&StoredKey> = keys.iter().filter(|key| key.active_from <= now).collect();
+    turns.sort_by_key(|key| core::cmp::Reverse((key.active_from, key.created_at)));
+    if turns.is_empty() {
+        turns.extend(keys.iter().min_by_key(|key| key.active_from));
+    }
+    turns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(kid: &str, active_from: i64) -> StoredKey {
+        StoredKey {
+            kid: kid.into(),
+            algorithm: "ES256".into(),
+            sealed: Vec::new(),
+            public_jwk: String::new(),
+            created_at: Timestamp::from_seconds(0),
+            active_from: Timestamp::from_seconds(active_from),
+            retired_at: None,
+        }
+    }
+
+    // S71; ATTACKS J10
+    #[test]
+    fn the_key_whose_turn_came_last_signs_and_the_first_one_while_a_clock_is_behind_all() {
+        let keys = [key("a", 100), key("c", 300), key("b", 200)];
+        let turns = |now| -> Vec<String> {
+            by_turn(&keys, Timestamp::from_seconds(now))
+                .iter()
+                .map(|key| key.kid.clone())
+                .collect()
+        };
+        assert_eq!(turns(99), ["a"]);
+        assert_eq!(turns(100), ["a"]);
+        assert_eq!(turns(299), ["b", "a"]);
+        assert_eq!(turns(300), ["c", "b", "a"]);
+        assert!(by_turn(&[], Timestamp::from_seconds(0)).is_empty());
+    }
+
+    // S71: who revokes a key forgets it, also what is being read meanwhile.
+    #[test]
+    fn keys_that_were_read_before_a_forgetting_are_not_remembered_after_it() {
+        let cache = KeyCache::default();
+        let keyring = || {
+            Arc::new(Keyring {
+                stored: Vec::new(),
+                turn: None,
+                signer: None,
+                verifiers: JwkSet::default(),
+            })
+        };
+        let ticket = cache.look().forgotten;
+        cache.remember(ticket, Duration::ZERO, keyring());
+        assert!(cache.look().last.is_some());
+        cache.forget();
+        assert!(cache.look().last.is_none());
+        cache.remember(ticket, Duration::ZERO, keyring());
+        assert!(cache.look().last.is_none());
+    }
 }

@@ -148,13 +148,29 @@ impl Sealer {
 
     /// Opens what was sealed for this purpose, with the current or the previous secret.
     pub(crate) fn open(&self, purpose: Purpose, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        Self::open_with(
+            [Some(&self.current), self.previous.as_ref()],
+            purpose,
+            sealed,
+        )
+    }
+
+    /// Whether it opens without the previous secret.
+    pub(crate) fn is_current(&self, purpose: Purpose, sealed: &[u8]) -> bool {
+        Self::open_with([Some(&self.current), None], purpose, sealed).is_some()
+    }
+
+    fn open_with(
+        keys: [Option<&Keys>; 2],
+        purpose: Purpose,
+        sealed: &[u8],
+    ) -> Option<Zeroizing<Vec<u8>>> {
         if sealed.len() > MAX_SEALED {
             return None;
         }
         let (id, rest) = sealed.split_first()?;
         let (nonce, body) = rest.split_first_chunk::<NONCE_LEN>()?;
-        [Some(&self.current), self.previous.as_ref()]
-            .into_iter()
+        keys.into_iter()
             .flatten()
             .filter(|keys| keys.id == *id)
             .find_map(|keys| {

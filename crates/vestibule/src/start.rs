@@ -335,7 +335,7 @@ impl Builder {
             }),
         };
         if mode == OpenMode::Serve {
-            vestibule.ensure_signing_key().await?;
+            vestibule.rotate_old_signing_key().await?;
             // A provider that is down must not keep us from starting: this only begins to ask.
             for provider in &vestibule.inner.providers {
                 vestibule.inner.remote.is_available(provider);

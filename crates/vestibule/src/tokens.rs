@@ -5,14 +5,14 @@
 //! grant's row and `secret`. No form of it is in the database.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use vestibule_accounts::{Grant, GrantId, SessionId, SessionKey, SignedIn, Timestamp};
-use vestibule_jose::{CompactJws, claims};
+use vestibule_jose::{CompactJws, LegacyHs256Key, claims};
 use zeroize::Zeroizing;
 
 use crate::Vestibule;
@@ -39,6 +39,14 @@ pub(crate) struct NewAccessToken {
     pub(crate) token: Zeroizing<String>,
     /// In seconds.
     pub(crate) expires_in: i64,
+}
+
+/// What signs the access tokens of a front end. Asked for before anything is written that a token must follow.
+pub(crate) enum Signer {
+    /// Our published keys.
+    Published(Arc<Keyring>),
+    /// A secret that a back end shares.
+    Shared(Arc<LegacyHs256Key>),
 }
 
 /// What an access token of ours says, once it was verified.
@@ -83,37 +91,51 @@ impl VerifiedTokens {
 }
 
 impl Vestibule {
+    /// What signs for a front end.
+    ///
+    /// # Errors
+    /// Where nothing can.
+    pub(crate) async fn signer_for(&self, frontend: &Frontend) -> Result<Signer, Failure> {
+        Ok(match &frontend.token_format {
+            TokenFormat::AtJwt => Signer::Published(self.signing_keyring().await?),
+            TokenFormat::FastapiUsers(key) => Signer::Shared(key.clone()),
+        })
+    }
+
     /// Makes an access token for a front end, in the format that it is configured for. It ends with its session at the
     /// latest.
-    pub(crate) async fn access_token(
+    pub(crate) fn access_token(
         &self,
         frontend: &Frontend,
+        signer: &Signer,
         grant: Option<GrantId>,
         signed_in: &SignedIn,
     ) -> Result<NewAccessToken, Failure> {
-        match &frontend.token_format {
-            TokenFormat::AtJwt => {
+        match signer {
+            Signer::Published(keys) => {
                 let audiences = [OURSELVES, frontend.audience()];
                 self.at_jwt(
+                    keys,
                     &frontend.client_id,
                     &audiences,
                     frontend.token_lifetime,
                     grant,
                     signed_in,
                 )
-                .await
             }
-            TokenFormat::FastapiUsers(key) => {
-                let (now, lifetime) = (self.now(), frontend.token_lifetime);
+            Signer::Shared(key) => {
+                let now = self.now().seconds();
+                let expires_at =
+                    (now + frontend.token_lifetime).min(signed_in.session.expires_at.seconds());
                 // Exactly the claims of fastapi-users' JWT strategy: its back end refuses none of them and reads no other.
                 let claims = json!({
                     "sub": signed_in.user.id.to_string(),
                     "aud": [FASTAPI_USERS],
-                    "exp": now.seconds() + lifetime,
+                    "exp": expires_at,
                 });
                 Ok(NewAccessToken {
                     token: Zeroizing::new(key.sign(&claims)),
-                    expires_in: lifetime,
+                    expires_in: expires_at - now,
                 })
             }
         }
@@ -124,19 +146,21 @@ impl Vestibule {
         &self,
         signed_in: &SignedIn,
     ) -> Result<NewAccessToken, Failure> {
+        let keys = self.signing_keyring().await?;
         self.at_jwt(
+            &keys,
             OURSELVES,
             &[OURSELVES],
             self.inner.access_token_lifetime,
             None,
             signed_in,
         )
-        .await
     }
 
     /// RFC 9068 section 2.2.
-    async fn at_jwt(
+    fn at_jwt(
         &self,
+        keys: &Keyring,
         client_id: &str,
         audiences: &[&str],
         lifetime: i64,
@@ -171,7 +195,7 @@ impl Vestibule {
         );
         add("name", user.name.as_ref().map(|name| json!(name)));
         add("gid", grant.map(|grant| json!(grant.to_string())));
-        let token = self.keyring().await?.sign(AT_JWT, &claims)?;
+        let token = keys.sign(AT_JWT, &claims)?;
         Ok(NewAccessToken {
             token: Zeroizing::new(token),
             expires_in: expires_at - issued_at,
@@ -372,6 +396,90 @@ mod tests {
         }
         assert!(RefreshToken::parse(&text[1..]).is_none());
         assert!(RefreshToken::parse(&format!("{}=", text.as_str())).is_none());
+    }
+
+    // S96
+    #[test]
+    fn verified_tokens_are_remembered_in_a_bounded_number() {
+        let tokens = VerifiedTokens::default();
+        for at in 0..=MAX_REMEMBERED {
+            let mut hash = [0; 32];
+            hash[..8].copy_from_slice(&at.to_be_bytes());
+            let token = AccessToken {
+                kid: String::new(),
+                key: SessionKey::Id(SessionId::from_bytes([0; 16])),
+                client_id: String::new(),
+                audiences: Vec::new(),
+                subject: String::new(),
+                jti: String::new(),
+                issued_at: 0,
+                expires_at: 2,
+            };
+            tokens.remember(hash, token, Timestamp::from_seconds(1));
+        }
+        assert!(tokens.0.lock().unwrap().len() <= MAX_REMEMBERED);
+    }
+
+    // S47, S68, S70; RFC 9068 section 4, RFC 8725 section 3.11
+    #[test]
+    fn a_token_that_our_own_key_signed_is_an_access_token_only_with_our_type_issuer_and_audience() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().display();
+            let vestibule = Vestibule::builder()
+                .public_url("https://app.example")
+                .provider(crate::openid_provider("acme", "https://127.0.0.1:9", "id", "a-value-of-acme"))
+                .store(&format!("sqlite://{path}/app.db"))
+                .settings(&format!("data_dir = \"{path}\"\n[[frontends]]\nclient_id = \"web\"\nredirect_uris = [\"https://web.example/\"]"))
+                .build()
+                .await
+                .unwrap();
+            let keys = vestibule.keyring().await.unwrap();
+            let now = vestibule.now().seconds();
+            let id = SessionId::from_bytes([1; 16]).to_string();
+            let good = json!({
+                "iss": "https://app.example", "sub": "x", "aud": ["vestibule", "web"], "exp": now + 60, "iat": now,
+                "jti": "x", "sid": id, "client_id": "web",
+            });
+            let is_taken = async |typ: &str, claims: &Value| {
+                let token = keys.sign(typ, claims).unwrap();
+                vestibule.verify_access_token(&token).await.unwrap().is_some()
+            };
+            assert!(is_taken(AT_JWT, &good).await);
+            for typ in ["JWT", "logout+jwt", "application/at+jwt", "AT+JWT", ""] {
+                assert!(!is_taken(typ, &good).await, "{typ}");
+            }
+            for (name, value, taken) in [
+                ("aud", json!("vestibule"), true),
+                ("aud", json!(["web"]), true),
+                ("aud", json!(["https://api.example"]), false),
+                ("aud", json!([]), false),
+                ("aud", Value::Null, false),
+                ("iss", json!("https://app.example/"), false),
+                ("iss", json!("https://evil.example"), false),
+                ("iss", Value::Null, false),
+                ("exp", json!(now), false),
+                ("exp", json!((now + 60).to_string()), false),
+                ("exp", Value::Null, false),
+                ("sid", json!("x"), false),
+                ("sid", Value::Null, false),
+                ("gid", json!(GrantId::from_bytes([2; 16]).to_string()), true),
+                ("gid", json!("x"), false),
+                ("gid", json!(1), false),
+                ("client_id", Value::Null, false),
+            ] {
+                let mut claims = good.clone();
+                match value {
+                    Value::Null => drop(claims.as_object_mut().unwrap().remove(name)),
+                    ref value => claims[name] = value.clone(),
+                }
+                assert_eq!(is_taken(AT_JWT, &claims).await, taken, "{name}: {value}");
+            }
+        });
     }
 
     proptest! {

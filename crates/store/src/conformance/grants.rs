@@ -125,6 +125,74 @@ pub async fn a_live_session_alone_hands_something_over(store: Arc<dyn Store>) {
     }
 }
 
+/// A client's hundred youngest grants stay; another client's, and another session's, are no matter of its.
+pub async fn a_client_has_a_hundred_grants_in_a_session_and_the_oldest_make_room(
+    store: Arc<dyn Store>,
+) {
+    let (_, elsewhere, other_session) = with_grant(&store, "bob").await;
+    let (_, sign_in) = created(&store, "ann", None).await;
+    let given = async |client_id: &str, seconds: i64| {
+        let now = NOW.plus_seconds(seconds);
+        let mut grant = new_grant();
+        grant.id = GrantId::new(now, bytes());
+        grant.client_id = client_id.into();
+        let hand_over = HandOver::Grant(grant.clone());
+        let done = store.hand_over(sign_in.session.id, hand_over, now).await;
+        assert!(done.unwrap());
+        grant
+    };
+    let other_client = given("another client", 0).await;
+    let mut grants = Vec::new();
+    for seconds in 0..102 {
+        grants.push(given(CLIENT, seconds).await);
+    }
+    for (at, grant) in grants.iter().enumerate() {
+        assert_eq!(is_alive(&store, grant, 200).await, at >= 2, "{at}");
+    }
+    assert!(is_alive(&store, &other_client, 200).await);
+    assert!(is_alive(&store, &other_session, 200).await);
+    assert!(lives(&store, elsewhere.session.hash).await);
+}
+
+/// A code that lapsed unused may go when its session is given another; a used one is remembered.
+pub async fn codes_that_lapsed_unused_make_room(store: Arc<dyn Store>) {
+    let (_, sign_in, used) = with_code(&store, "ann").await;
+    store.redeem_code(redemption(&used)).await.unwrap();
+    let fresh = given_code(&store, sign_in.session.id).await;
+    let mut later = new_code();
+    later.expires_at = NOW.plus_seconds(119);
+    let hand_over = HandOver::Code(later.clone());
+    let now = NOW.plus_seconds(59);
+    assert!(
+        store
+            .hand_over(sign_in.session.id, hand_over, now)
+            .await
+            .unwrap()
+    );
+    store.redeem_code(redemption(&fresh)).await.unwrap();
+    let mut last = new_code();
+    last.expires_at = NOW.plus_seconds(1_000);
+    let now = NOW.plus_seconds(119);
+    let hand_over = HandOver::Code(last);
+    assert!(
+        store
+            .hand_over(sign_in.session.id, hand_over, now)
+            .await
+            .unwrap()
+    );
+    for code in [&used, &fresh] {
+        let again = store.redeem_code(redemption(code)).await;
+        assert!(matches!(again, Err(RedeemError::Used(_))), "{again:?}");
+    }
+    let mut late = redemption(&later);
+    late.now = now;
+    let lapsed = store.redeem_code(late).await;
+    assert!(
+        matches!(lapsed, Err(RedeemError::Unknown | RedeemError::Expired)),
+        "{lapsed:?}"
+    );
+}
+
 /// What was asked for is there: the grant as it was given, the session seen, the user as the session has it.
 pub async fn a_code_is_redeemed_for_a_grant(store: Arc<dyn Store>) {
     let (user, sign_in, code) = with_code(&store, "ann").await;

@@ -12,6 +12,10 @@ use super::verbs::{execute, one};
 use super::writer::JobError;
 use super::{rows, sql};
 
+/// How many grants one client has in one session at most; the oldest make room. So that nobody who is signed in fills
+/// the disk.
+const MAX_GRANTS: i64 = 100;
+
 /// The live session of an active user.
 pub(super) fn session(
     connection: &Connection,
@@ -69,6 +73,8 @@ pub(super) fn hand_over(
                 code.expires_at.micros(),
             );
             execute(connection, sql::INSERT_CODE, params)?;
+            let lapsed = (session.as_bytes(), now.micros());
+            execute(connection, sql::DELETE_LAPSED_CODES, lapsed)?;
         }
         HandOver::Grant(grant) => insert(connection, session, grant, now)?,
     }
@@ -185,6 +191,8 @@ fn insert(
         grant.expires_at.micros(),
     );
     execute(connection, sql::INSERT_GRANT, params)?;
+    let params = (session.as_bytes(), &grant.client_id, MAX_GRANTS);
+    execute(connection, sql::TRIM_GRANTS, params)?;
     Ok(())
 }
 

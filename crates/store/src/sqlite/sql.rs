@@ -51,12 +51,15 @@ pub(super) const DELETE_SESSIONS_OF: &str = "DELETE FROM vestibule_sessions WHER
 pub(super) const PRUNE_SESSIONS: &str = "DELETE FROM vestibule_sessions WHERE hash IN (SELECT hash FROM vestibule_sessions WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)";
 
 pub(super) const INSERT_CODE: &str = "INSERT INTO vestibule_codes (hash, session, client_id, redirect_uri, code_challenge, expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+pub(super) const DELETE_LAPSED_CODES: &str =
+    "DELETE FROM vestibule_codes WHERE session = ?1 AND grant_id IS NULL AND expires_at <= ?2";
 pub(super) const SELECT_CODE: &str = "SELECT codes.session, codes.client_id, codes.redirect_uri, codes.code_challenge, codes.expires_at, codes.grant_id IS NOT NULL, grants.id FROM vestibule_codes AS codes LEFT JOIN vestibule_grants AS grants ON grants.id = codes.grant_id WHERE codes.hash = ?1";
 pub(super) const USE_CODE: &str = "UPDATE vestibule_codes SET grant_id = ?2 WHERE hash = ?1";
 pub(super) const MOVE_CODES: &str = "UPDATE vestibule_codes SET session = ?2 WHERE session = ?1";
 pub(super) const PRUNE_CODES: &str = "DELETE FROM vestibule_codes WHERE hash IN (SELECT hash FROM vestibule_codes WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)";
 
 pub(super) const INSERT_GRANT: &str = "INSERT INTO vestibule_grants (id, session, client_id, key, count, created_at, expires_at) VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6)";
+pub(super) const TRIM_GRANTS: &str = "DELETE FROM vestibule_grants WHERE session = ?1 AND client_id = ?2 AND id NOT IN (SELECT id FROM vestibule_grants WHERE session = ?1 AND client_id = ?2 ORDER BY created_at DESC, id DESC LIMIT ?3)";
 pub(super) const SELECT_GRANT: &str = "SELECT grants.id, grants.client_id, grants.key, grants.count, grants.created_at, grants.rotated_at, grants.expires_at FROM vestibule_grants AS grants JOIN vestibule_sessions AS sessions ON sessions.id = grants.session JOIN vestibule_users AS users ON users.id = sessions.user WHERE grants.id = ?1 AND grants.expires_at > ?2 AND sessions.expires_at > ?2 AND sessions.last_seen_at + sessions.idle_seconds * 1000000 > ?2 AND users.is_active = 1";
 pub(super) const ROTATE_GRANT: &str =
     "UPDATE vestibule_grants SET count = ?2, rotated_at = ?3 WHERE id = ?1";

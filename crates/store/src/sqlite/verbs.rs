@@ -207,9 +207,10 @@ fn apply(connection: &Connection, sign_in: &SignIn) -> Result<Applied, JobError<
             session.idle_seconds,
         ),
     )?;
-    if let Some(old) = &sign_in.replaces {
-        replace_session(connection, old, session.id, id, now)?;
-    }
+    let replaced = match &sign_in.replaces {
+        Some(old) => replace_session(connection, old, session.id, id, now)?,
+        None => None,
+    };
     if let Some(hand_over) = &sign_in.hand_over {
         grants::hand_over(connection, session.id, hand_over, now)?;
     }
@@ -220,18 +221,19 @@ fn apply(connection: &Connection, sign_in: &SignIn) -> Result<Applied, JobError<
     )?;
     let user = one(connection, sql::SELECT_USER, [id.as_bytes()], rows::user)?
         .ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-    Ok(Applied { user })
+    Ok(Applied { user, replaced })
 }
 
 /// Ends the browser's old session in favour of `new`. What hangs on the old one goes over where it is a live session of
-/// the same user: nobody inherits from somebody else, and what has ended stays so.
+/// the same user: nobody inherits from somebody else, and what has ended stays so. The name of the old one, if there was
+/// one.
 fn replace_session(
     connection: &Connection,
     old: &SessionHash,
     new: SessionId,
     user: UserId,
     now: Timestamp,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<Option<SessionId>> {
     let params = (old.as_bytes(), now.micros());
     let alive = one(connection, sql::SELECT_SESSION, params, rows::signed_in)?;
     if let Some(SignedIn { session, .. }) = alive
@@ -244,8 +246,7 @@ fn replace_session(
         sql::DELETE_SESSION,
         [old.as_bytes()],
         rows::session_id,
-    )?;
-    Ok(())
+    )
 }
 
 fn insert_key(connection: &Connection, key: &StoredKey) -> rusqlite::Result<()> {

@@ -230,6 +230,7 @@ mod tests {
             (None, "client_id=spa&client_secret=x"),
             (None, "client_id=nobody"),
             (Some("Bearer x"), "client_id=spa"),
+            (Some("Bearer c3BhOg=="), ""),
             (Some("Basic"), "client_id=spa"),
             (Some("Basic !"), "client_id=spa"),
             (Some("Basic c3Bh"), ""),

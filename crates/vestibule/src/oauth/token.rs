@@ -219,6 +219,10 @@ mod tests {
                 InvalidRequest,
             ),
             (good.replace(&code, "short"), InvalidGrant),
+            (
+                (0..64).fold(good.clone(), |form, at| format!("{form}&p{at}=")),
+                InvalidRequest,
+            ),
         ] {
             assert_eq!(outcome(&form), Err(error), "{form}");
         }

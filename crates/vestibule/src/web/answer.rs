@@ -141,7 +141,9 @@ impl IntoResponse for Answer {
 pub(super) fn see_other(location: &str) -> Response {
     let mut response = StatusCode::SEE_OTHER.into_response();
     match HeaderValue::try_from(location) {
-        Ok(location) => {
+        Ok(mut location) => {
+            // It may hold a code or a token: nothing prints it, and HTTP/2 keeps it out of its tables.
+            location.set_sensitive(true);
             response.headers_mut().insert(header::LOCATION, location);
             response
         }
@@ -241,4 +243,17 @@ pub(super) async fn headers(
         default(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // S82
+    #[test]
+    fn what_prints_a_response_prints_no_location() {
+        let response = see_other("https://web.example/cb?code=canary");
+        assert!(response.headers()[header::LOCATION].is_sensitive());
+        assert!(!format!("{response:?}").contains("canary"));
+    }
 }

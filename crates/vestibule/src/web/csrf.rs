@@ -21,12 +21,13 @@ pub(super) async fn guard(
         *request.method(),
         Method::GET | Method::HEAD | Method::OPTIONS
     );
+    let has_session = vestibule.inner.cookies.has_session(request.headers());
     if !safe
-        && !is_bearer(request.headers())
+        && !is_exempt(request.headers(), has_session)
         && !is_ours(
             request.headers(),
             vestibule.inner.public_origin.as_str(),
-            vestibule.inner.cookies.has_session(request.headers()),
+            has_session,
         )
     {
         let failure = Failure::new(
@@ -46,9 +47,10 @@ pub(super) async fn guard(
     next.run(request).await
 }
 
-/// A request that carries a bearer token: no site can make a browser add one.
-fn is_bearer(headers: &HeaderMap) -> bool {
-    super::extract::bearer(headers).is_some()
+/// A request that carries a bearer token and nothing else: no site can make a browser add one. With a session's cookie
+/// beside it, it may be the cookie that counts.
+fn is_exempt(headers: &HeaderMap, has_session: bool) -> bool {
+    super::extract::bearer(headers).is_some() && !has_session
 }
 
 /// Whether a request comes from our own pages.

@@ -47,9 +47,14 @@ impl core::ops::Deref for CurrentUser {
     }
 }
 
-/// The token of a request, from the header and nowhere else (RFC 6750 section 2.1).
+/// The token of a request, from the header and nowhere else (RFC 6750 section 2.1). Two headers are no token of
+/// anybody's: what stands before us may have read the other one.
 pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next()?.to_str().ok()?;
+    if values.next().is_some() {
+        return Some("");
+    }
     let (scheme, token) = value.split_once(' ')?;
     scheme
         .eq_ignore_ascii_case("bearer")
@@ -104,14 +109,16 @@ fn reject(parts: &Parts, vestibule: &Vestibule, failure: Failure) -> Rejection {
         http::HeaderValue::from_static("Cookie, Authorization"),
     );
     // RFC 6750 section 3: who sent a token learns that it does not do; who sent none, how to send one.
-    if response.status() == http::StatusCode::UNAUTHORIZED {
+    let challenge = match (response.status(), bearer(&parts.headers)) {
+        (http::StatusCode::UNAUTHORIZED, Some(_)) => Some("Bearer error=\"invalid_token\""),
+        (http::StatusCode::UNAUTHORIZED, None) => Some("Bearer"),
+        (http::StatusCode::FORBIDDEN, Some(_)) => Some("Bearer error=\"insufficient_scope\""),
+        _ => None,
+    };
+    if let Some(challenge) = challenge {
         response.headers_mut().insert(
             header::WWW_AUTHENTICATE,
-            http::HeaderValue::from_static(if bearer(&parts.headers).is_some() {
-                "Bearer error=\"invalid_token\""
-            } else {
-                "Bearer"
-            }),
+            http::HeaderValue::from_static(challenge),
         );
     }
     Rejection(Box::new(response))

@@ -144,6 +144,12 @@ fn send_error(
     ))
 }
 
+/// Where those go whose target is not ours.
+pub(super) fn default_page(vestibule: &Vestibule) -> Option<ReturnTo> {
+    let inner = &vestibule.inner;
+    ReturnTo::parse(&inner.default_return_to, &inner.public_base).ok()
+}
+
 /// Reads the parameters of a login start. What is not known is dropped: nothing from outside reaches the provider but
 /// these (S6).
 fn parse_start(vestibule: &Vestibule, query: &str) -> Result<LoginStart, Failure> {
@@ -177,7 +183,11 @@ fn parse_start(vestibule: &Vestibule, query: &str) -> Result<LoginStart, Failure
                         "return_to is over 1,024 bytes",
                     ));
                 }
-                Err(ReturnToError::NotOurs) => events::return_to_refused(&value),
+                // To our own page, and not to a front end that the link does not name (S77).
+                Err(ReturnToError::NotOurs) => {
+                    events::return_to_refused(&value);
+                    start.return_to = default_page(vestibule);
+                }
             },
             "login_hint" if value.len() <= 320 && !value.chars().any(char::is_control) => {
                 start.login_hint = Some(value.into_owned())
@@ -307,7 +317,7 @@ pub(super) async fn end_session(
 }
 
 /// The provider's name in the path. What is no text is nobody's name: the flow answers, with a code of ours (S81).
-pub(super) struct Named(String);
+pub(super) struct Named(pub(super) String);
 
 impl FromRequestParts<Vestibule> for Named {
     type Rejection = Infallible;

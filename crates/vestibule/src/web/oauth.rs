@@ -1,8 +1,11 @@
 //! The routes of the authorization server: `/oauth/*`, its metadata and keys, and the token for pages of our own site.
 
+use std::net::IpAddr;
+
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
@@ -23,8 +26,8 @@ use crate::oauth::token::{Form, Refusal, TokenRequest, token_parameter};
 use crate::rate::Route;
 use crate::tokens::{NewAccessToken, SCOPE};
 
-use super::answer::{self, Answer, see_other};
-use super::login::{self, Client};
+use super::answer::{self, Answer, see_other, wants_page};
+use super::login::{self, Client, Named};
 use super::pages::{self, Confirm};
 use super::{pages_routes, texts};
 
@@ -53,12 +56,7 @@ pub(super) async fn authorize(
             to_sign_in(&vestibule, &request)
         }
         (Some(signed_in), _) if puts_token_in_url => confirm(&vestibule, &request, &signed_in),
-        (Some(signed_in), _) => {
-            if let Err(failure) = vestibule.inner.rate.check(Route::LoginStart, client) {
-                return login::refuse(&vestibule, &request.reply_to, None, failure);
-            }
-            hand_over(&vestibule, &request, &signed_in).await
-        }
+        (Some(signed_in), _) => limited_hand_over(&vestibule, &request, &signed_in, client).await,
     }
 }
 
@@ -66,10 +64,13 @@ pub(super) async fn authorize(
 pub(super) async fn authorize_confirmed(
     State(vestibule): State<Vestibule>,
     RawQuery(query): RawQuery,
+    Client(client): Client,
     headers: HeaderMap,
 ) -> Response {
     match begin(&vestibule, query.as_deref().unwrap_or_default(), &headers).await {
-        Ok((request, Some(signed_in))) => hand_over(&vestibule, &request, &signed_in).await,
+        Ok((request, Some(signed_in))) => {
+            limited_hand_over(&vestibule, &request, &signed_in, client).await
+        }
         Ok((request, None)) => to_sign_in(&vestibule, &request),
         Err(response) => *response,
     }
@@ -83,7 +84,7 @@ async fn begin(
 ) -> Result<(AuthorizationRequest, Option<SignedIn>), Box<Response>> {
     let base = &vestibule.inner.base_path;
     let here = |failure| {
-        Box::new(Answer::failed(vestibule, failure, answer::Form::Page).into_response_at(base))
+        Box::new(Answer::failed(vestibule, failure, wants_page(headers)).into_response_at(base))
     };
     let request = match AuthorizationRequest::parse(query, &vestibule.inner.frontends) {
         Ok(request) => request,
@@ -153,13 +154,22 @@ fn to_sign_in(vestibule: &Vestibule, request: &AuthorizationRequest) -> Response
     ))
 }
 
-async fn hand_over(
+/// Gives what was asked for. Each writes a row: counted as a login start is.
+async fn limited_hand_over(
     vestibule: &Vestibule,
     request: &AuthorizationRequest,
     signed_in: &SignedIn,
+    client: IpAddr,
 ) -> Response {
+    if let Err(failure) = vestibule.inner.rate.check(Route::LoginStart, client) {
+        return login::refuse(vestibule, &request.reply_to, None, failure);
+    }
     match vestibule.hand_over(request, signed_in).await {
         Ok(Some(location)) => see_other(&location),
+        // The session has ended since it was read.
+        Ok(None) if request.prompt == Some(Prompt::None) => {
+            refuse_prompt(vestibule, request, OAuthError::LoginRequired)
+        }
         Ok(None) => to_sign_in(vestibule, request),
         Err(failure) => login::refuse(vestibule, &request.reply_to, None, failure),
     }
@@ -196,10 +206,10 @@ fn confirm(
 pub(super) async fn token(
     State(vestibule): State<Vestibule>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let outcome = async {
-        let (form, frontend) = client_form(&vestibule, &headers, &body)?;
+        let (form, frontend) = client_form(&vestibule, &headers, body)?;
         vestibule
             .token(&frontend, TokenRequest::parse(&form)?)
             .await
@@ -222,10 +232,10 @@ pub(super) async fn token(
 pub(super) async fn revoke(
     State(vestibule): State<Vestibule>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let outcome = async {
-        let (form, frontend) = client_form(&vestibule, &headers, &body)?;
+        let (form, frontend) = client_form(&vestibule, &headers, body)?;
         vestibule.revoke(&frontend, token_parameter(&form)?).await
     };
     match outcome.await {
@@ -238,10 +248,10 @@ pub(super) async fn revoke(
 pub(super) async fn introspect(
     State(vestibule): State<Vestibule>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let outcome = async {
-        let (form, frontend) = client_form(&vestibule, &headers, &body)?;
+        let (form, frontend) = client_form(&vestibule, &headers, body)?;
         if frontend.client_secret.is_none() {
             let mut refusal = Refusal::new(
                 OAuthError::InvalidClient,
@@ -268,7 +278,7 @@ pub(super) async fn introspect(
 fn client_form(
     vestibule: &Vestibule,
     headers: &HeaderMap,
-    body: &[u8],
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<(Form, std::sync::Arc<crate::Frontend>), Refusal> {
     let is_form = headers
         .get(header::CONTENT_TYPE)
@@ -286,7 +296,14 @@ fn client_form(
             "the body is not application/x-www-form-urlencoded",
         ));
     }
-    let form = Form::parse(body)?;
+    let body = body.map_err(|rejection| {
+        Refusal::new(
+            OAuthError::InvalidRequest,
+            "body",
+            format!("the body cannot be read: {}", rejection.body_text()),
+        )
+    })?;
+    let form = Form::parse(&body)?;
     let mut authorization = headers.get_all(header::AUTHORIZATION).iter();
     let first = match (authorization.next(), authorization.next()) {
         (Some(value), None) => Some(value.to_str().unwrap_or_default()),
@@ -403,7 +420,7 @@ pub(super) async fn metadata(State(vestibule): State<Vestibule>) -> Response {
 /// `GET /.well-known/oauth-authorization-server/{path}`: our metadata where the path is that of `public_url`.
 pub(super) async fn metadata_below(
     State(vestibule): State<Vestibule>,
-    Path(path): Path<String>,
+    Named(path): Named,
 ) -> Response {
     if format!("/{}", path.trim_end_matches('/')) == vestibule.inner.base_path {
         return metadata(State(vestibule)).await;

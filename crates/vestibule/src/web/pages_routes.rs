@@ -1,5 +1,6 @@
 //! The pages, each one function: what it needs is read, then rendered.
 
+use axum::extract::rejection::StringRejection;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, StatusCode, header};
@@ -27,7 +28,11 @@ pub(super) async fn sign_in(
     RawQuery(query): RawQuery,
 ) -> Response {
     let query = query.unwrap_or_default();
-    let return_to = return_to(&vestibule, &query);
+    let return_to = return_to(&vestibule, &query).map(|target| {
+        // Not to a front end that the link does not name (S77).
+        target.or_else(|| login::default_page(&vestibule))
+    });
+    let return_to = return_to.flatten();
     // A front end may ask for another sign-in of somebody who is signed in.
     let prompt = form_urlencoded::parse(query.as_bytes())
         .find(|(name, _)| name == "prompt")
@@ -103,11 +108,12 @@ pub(super) async fn sign_out(
 pub(super) async fn sign_out_now(
     State(vestibule): State<Vestibule>,
     headers: HeaderMap,
-    form: String,
+    form: Result<String, StringRejection>,
 ) -> Response {
     match login::end_session(&vestibule, &headers).await {
         Ok(clear) => {
-            let target = after_sign_out(&vestibule, &form).map_or_else(
+            // A form that cannot be read names no target, and signs out all the same.
+            let target = after_sign_out(&vestibule, &form.unwrap_or_default()).map_or_else(
                 || format!("{}/login", vestibule.inner.base_path),
                 |(url, _)| url,
             );
@@ -220,7 +226,8 @@ fn after_sign_out(vestibule: &Vestibule, query: &str) -> Option<(String, String)
     if let Some(origin) = of_front_end {
         return Some((format!("{origin}/"), origin));
     }
-    return_to(vestibule, query).map(|target| (target.as_str().to_owned(), String::new()))
+    let target = return_to(vestibule, query)??;
+    Some((target.as_str().to_owned(), String::new()))
 }
 
 /// What every page has around it.
@@ -232,11 +239,17 @@ pub(super) fn frame<'a>(vestibule: &'a Vestibule, nonce: &'a str) -> Frame<'a> {
     }
 }
 
-/// The first `return_to` of a query, if it is ours.
-fn return_to(vestibule: &Vestibule, query: &str) -> Option<ReturnTo> {
+/// The first `return_to` of a query, if there is one; in it, if it is ours.
+#[expect(
+    clippy::option_option,
+    reason = "no target and a refused one are two things"
+)]
+fn return_to(vestibule: &Vestibule, query: &str) -> Option<Option<ReturnTo>> {
     let (_, value) =
         form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "return_to")?;
-    ReturnTo::parse(&value, &vestibule.inner.public_base)
-        .inspect_err(|_| events::return_to_refused(&value))
-        .ok()
+    Some(
+        ReturnTo::parse(&value, &vestibule.inner.public_base)
+            .inspect_err(|_| events::return_to_refused(&value))
+            .ok(),
+    )
 }
