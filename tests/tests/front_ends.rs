@@ -1498,6 +1498,52 @@ async fn a_new_key_is_published_before_it_signs_and_the_old_one_verifies_until_i
 
 // S71
 #[tokio::test(flavor = "multi_thread")]
+async fn keys_rotated_twice_a_minute_for_three_hours_are_few_and_no_token_is_refused() {
+    let app = start().await;
+    let (mut access, mut refresh_token) = tokens(&app, &mut app.browser(), ALICE).await;
+    let (mut signers, mut most) = (std::collections::BTreeSet::new(), 0);
+    // The token of ten minutes ago verifies as well as the one of now.
+    for minute in 0..180 {
+        for _ in 0..2 {
+            app.vestibule.rotate_signing_key().await.unwrap();
+            app.clock.advance_seconds(30);
+        }
+        let jwks = app.browser().get_json("/.well-known/jwks.json").await;
+        let published = jwks.json()["keys"].as_array().unwrap().clone();
+        most = most.max(published.len());
+        assert!(most <= 64, "minute {minute}: {most} keys are published");
+        if minute % 9 != 8 {
+            continue;
+        }
+        assert_eq!(me(&app, &access).await.status, StatusCode::OK, "{minute}");
+        (access, refresh_token) = pair(&refresh(&app, &refresh_token).await);
+        let kid = decoded(&access).0["kid"].as_str().unwrap().to_owned();
+        assert!(published.iter().any(|key| key["kid"] == kid.as_str()));
+        assert_eq!(me(&app, &access).await.status, StatusCode::OK, "{minute}");
+        signers.insert(kid);
+    }
+    // Each has its turn: keys that come too fast keep nobody from signing.
+    assert!(signers.len() >= 16, "{} signed", signers.len());
+}
+
+// S71
+#[tokio::test(flavor = "multi_thread")]
+async fn seventy_rotations_in_a_row_leave_a_set_that_verifies_what_its_newest_key_signs() {
+    let app = start().await;
+    let (_, refresh_token) = tokens(&app, &mut app.browser(), ALICE).await;
+    let mut newest = String::new();
+    for _ in 0..70 {
+        app.clock.advance_seconds(1);
+        newest = app.vestibule.rotate_signing_key().await.unwrap().kid;
+    }
+    app.clock.advance_seconds(600);
+    let (access, _) = pair(&refresh(&app, &refresh_token).await);
+    assert_eq!(decoded(&access).0["kid"], newest.as_str());
+    assert_eq!(me(&app, &access).await.status, StatusCode::OK);
+}
+
+// S71
+#[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_key_is_dead_at_once_and_nobody_is_signed_out() {
     let app = start().await;
     let mut browser = app.browser();

@@ -122,6 +122,9 @@ pub enum RotateError {
 pub enum AddKey {
     /// In any case.
     Always,
+    /// In any case. Of the keys whose turn to sign is still to come when it is made, so many stay at most, it included:
+    /// the ones whose turn comes last make room for it. They have signed nothing.
+    AmongWaiting(u32),
     /// Only while the key made last is the one with this `kid`; `None`: while there is none. So that of several
     /// processes with the same idea one makes a key.
     IfNewestIs(Option<String>),

@@ -130,6 +130,7 @@ macro_rules! conformance_tests {
             identities_are_listed_the_oldest_first
             a_signing_key_is_kept_as_it_was_given
             a_new_signing_key_retires_the_others_that_have_no_end
+            a_new_signing_key_takes_the_place_of_those_that_wait_last
             a_first_signing_key_is_added_by_one_of_fifty
             a_next_signing_key_is_added_by_one_of_twenty
             a_revoked_signing_key_is_gone_and_somebody_signs
@@ -1107,6 +1108,34 @@ pub async fn a_new_signing_key_retires_the_others_that_have_no_end(store: Arc<dy
     let again = store.add_signing_key(third, end(3), AddKey::Always).await;
     assert!(again.is_err(), "{again:?}");
     assert_eq!(store.signing_keys().await.unwrap(), expected);
+}
+
+/// Of those that wait for their turn, the ones whose turn comes last make room. Whoever signs or has signed stays.
+pub async fn a_new_signing_key_takes_the_place_of_those_that_wait_last(store: Arc<dyn Store>) {
+    // Each key's turn comes 60 seconds after it is made.
+    for (kid, age, at_most, expected) in [
+        ("a", 0, 2, "a"),
+        ("b", 30, 2, "a b"),
+        ("c", 40, 2, "a c"),
+        ("d", 59, 2, "a d"),
+        // The turn of `a` has come.
+        ("e", 60, 2, "a d e"),
+        ("f", 118, 2, "a d f"),
+        ("g", 118, 1, "a g"),
+        ("h", 1_000, 1, "a g h"),
+    ] {
+        let end = NOW.plus_seconds(DAY);
+        let added = store.add_signing_key(key(kid, age), end, AddKey::AmongWaiting(at_most));
+        assert!(added.await.unwrap(), "{kid}");
+        let kids: Vec<String> = store
+            .signing_keys()
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|key| key.kid)
+            .collect();
+        assert_eq!(kids.join(" "), expected, "{kid}");
+    }
 }
 
 /// Fifty processes that find no key and make one: one is added.

@@ -18,6 +18,10 @@ use crate::seal::Purpose;
 const PUBLISHED_BEFORE_USE: i64 = 600;
 /// An old key stays published this long after the new one signs: longer than the longest token lives, in seconds.
 const PUBLISHED_AFTER_USE: i64 = 2 * 3_600;
+/// So many keys wait to sign at most. Each waits ten minutes and stays published two hours and ten minutes after its
+/// successor was made: 58 are published at once, however often somebody rotates. Readers of key sets stop at 64, as
+/// ours does.
+const WAITING: u32 = 4;
 /// A key that is this old gets a successor, in seconds.
 const ROTATED_AFTER: i64 = 90 * 86_400;
 /// How long what the database said is believed.
@@ -206,14 +210,17 @@ impl Vestibule {
         Ok(keyring)
     }
 
-    /// Makes a signing key. It signs from ten minutes on; the ones before it stay published two hours longer.
+    /// Makes a signing key. It signs from ten minutes on; the ones before it stay published two hours longer. Where four
+    /// wait for their turn already, it takes the place of the last of them, so that the published set stays small.
     ///
     /// # Errors
     /// `service_unavailable` while the database cannot be used.
     pub async fn rotate_signing_key(&self) -> Result<StoredKey, Failure> {
         let now = self.now();
         let key = self.new_signing_key(now, now.plus_seconds(PUBLISHED_BEFORE_USE))?;
-        self.add_successor(key.clone(), AddKey::Always).await?;
+        // One that makes room has ended the key before it at most ten minutes too early: two hours are enough for both.
+        self.add_successor(key.clone(), AddKey::AmongWaiting(WAITING))
+            .await?;
         Ok(key)
     }
 

@@ -13,6 +13,9 @@ pub(crate) enum Verb {
     /// List the signing keys and what each does now, the oldest first
     List,
     /// Make a new signing key; it signs from ten minutes on
+    ///
+    /// Four wait for their turn at most: a fifth takes the place of the last of them, so that the published set stays
+    /// small however often somebody rotates.
     Rotate,
     /// Take a signing key out of use at once, as when its private half got out; nobody is signed out
     ///

@@ -253,9 +253,24 @@ pub(crate) async fn sign_in(
     server: SocketAddr,
     person: &str,
 ) -> Result<String, String> {
+    let arrived = arrive(client, server, "/auth/google/login", person).await?;
+    let is_done =
+        arrived.status() == StatusCode::SEE_OTHER && !location(&arrived).contains("/error");
+    session_of(&arrived)
+        .filter(|_| is_done)
+        .ok_or_else(|| format!("{} {}", arrived.status(), location(&arrived)))
+}
+
+/// Begins a login, consents, and comes back: our answer to the callback.
+pub(crate) async fn arrive(
+    client: &Client,
+    server: SocketAddr,
+    path: &str,
+    person: &str,
+) -> Result<Response, String> {
     let told = |error: reqwest::Error| error.to_string();
     let begun = client
-        .get(format!("http://{server}/auth/google/login"))
+        .get(format!("http://{server}{path}"))
         .send()
         .await
         .map_err(told)?;
@@ -270,18 +285,19 @@ pub(crate) async fn sign_in(
         callback.path(),
         callback.query().unwrap_or_default()
     );
-    let arrived = client
+    client
         .get(callback)
         .header("cookie", flow)
         .send()
         .await
-        .map_err(told)?;
-    let is_done =
-        arrived.status() == StatusCode::SEE_OTHER && !location(&arrived).contains("/error");
-    cookies(&arrived)
+        .map_err(told)
+}
+
+/// The session's cookie that an answer sets.
+pub(crate) fn session_of(response: &Response) -> Option<String> {
+    cookies(response)
         .into_iter()
-        .find(|cookie| cookie.starts_with("vestibule_session=") && is_done)
-        .ok_or_else(|| format!("{} {}", arrived.status(), location(&arrived)))
+        .find(|cookie| cookie.starts_with("vestibule_session="))
 }
 
 /// Who a session belongs to; empty for nobody.

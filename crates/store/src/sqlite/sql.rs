@@ -73,6 +73,7 @@ pub(super) const SELECT_KEYS: &str = "SELECT kid, algorithm, sealed, public_jwk,
 pub(super) const SELECT_NEWEST_KEY: &str =
     "SELECT kid FROM vestibule_signing_keys ORDER BY created_at DESC, kid DESC LIMIT 1";
 pub(super) const HAS_SIGNER: &str = "SELECT EXISTS (SELECT 1 FROM vestibule_signing_keys WHERE active_from <= ?1 AND (retired_at IS NULL OR retired_at > ?1))";
+pub(super) const DELETE_WAITING_KEYS: &str = "DELETE FROM vestibule_signing_keys WHERE kid IN (SELECT kid FROM vestibule_signing_keys WHERE active_from > ?1 ORDER BY active_from, created_at, kid LIMIT -1 OFFSET ?2)";
 pub(super) const DELETE_KEY: &str = "DELETE FROM vestibule_signing_keys WHERE kid = ?1";
 pub(super) const RETIRE_KEYS: &str =
     "UPDATE vestibule_signing_keys SET retired_at = ?1 WHERE retired_at IS NULL";

@@ -598,11 +598,19 @@ impl Store for SqliteStore {
         add: AddKey,
     ) -> BoxFuture<'_, Result<bool, StoreError>> {
         Box::pin(self.writer.submit(move |connection| {
-            if let AddKey::IfNewestIs(expected) = &add {
-                let newest: Option<String> =
-                    one(connection, sql::SELECT_NEWEST_KEY, [], |row| row.get(0))?;
-                if newest != *expected {
-                    return Ok(false);
+            match &add {
+                AddKey::Always => {}
+                AddKey::AmongWaiting(at_most) => {
+                    let others = at_most.saturating_sub(1);
+                    let params = (key.created_at.micros(), others);
+                    execute(connection, sql::DELETE_WAITING_KEYS, params)?;
+                }
+                AddKey::IfNewestIs(expected) => {
+                    let newest: Option<String> =
+                        one(connection, sql::SELECT_NEWEST_KEY, [], |row| row.get(0))?;
+                    if newest != *expected {
+                        return Ok(false);
+                    }
                 }
             }
             execute(connection, sql::RETIRE_KEYS, [retire_others_at.micros()])?;
