@@ -457,6 +457,8 @@ async fn prompt_decides_whether_a_page_is_shown() {
         Some("login_required")
     );
     assert!(parameter(refused.location(), "code").is_none());
+    let reference = parameter(refused.location(), "ref").unwrap();
+    assert!(log_text().contains(&reference), "the log has the line");
     browser.sign_in(ALICE).await;
     let answer = browser.get(&none).await;
     assert!(parameter(answer.location(), "code").is_some(), "{answer:?}");
@@ -942,12 +944,12 @@ async fn of_fifty_redemptions_at_once_one_succeeds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_token_endpoint_takes_forms_alone_and_gives_tokens_to_clients_that_get_codes() {
     let app = start().await;
-    let json = Request::post("/oauth/token")
-        .header(header::CONTENT_TYPE, "application/json")
+    let text = Request::post("/oauth/token")
+        .header(header::CONTENT_TYPE, "text/plain")
         .header(header::AUTHORIZATION, basic("web", WEB_SECRET))
-        .body(Body::from("{}"))
+        .body(Body::from("grant_type=refresh_token&refresh_token=x"))
         .unwrap();
-    let answer = app.browser().send(json).await;
+    let answer = app.browser().send(text).await;
     assert_eq!(oauth_error(&answer), (400, "invalid_request".into()));
     let two = Request::post("/oauth/token")
         .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")

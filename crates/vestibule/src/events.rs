@@ -59,6 +59,6 @@ pub(crate) fn client_refused(path: &str, refusal: &Refusal) {
 }
 
 /// A front end's authorization request was refused, and it was told.
-pub(crate) fn front_end_refused(frontend: &Frontend, failure: &Failure) {
-    warn!(event = "front_end.refused", client_id = frontend.client_id, code = %failure.code, reason = failure.reason, detail = %failure.operator);
+pub(crate) fn front_end_refused(frontend: &Frontend, reference: &Reference, failure: &Failure) {
+    warn!(event = "front_end.refused", r#ref = %reference, client_id = frontend.client_id, code = %failure.code, reason = failure.reason, detail = %failure.operator);
 }

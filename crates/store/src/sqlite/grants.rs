@@ -4,8 +4,8 @@
 
 use rusqlite::Connection;
 use vestibule_accounts::{
-    Grant, GrantId, HandOver, NewGrant, RedeemError, Redemption, RotateError, Rotated, Rotation,
-    SessionId, SessionKey, SignedIn, StoreError, Timestamp,
+    CodeHash, Grant, GrantId, HandOver, NewGrant, RedeemError, Redemption, RotateError, Rotated,
+    Rotation, SessionId, SessionKey, SignedIn, StoreError, Timestamp,
 };
 
 use super::verbs::{execute, one};
@@ -91,6 +91,11 @@ pub(super) fn move_over(
     execute(connection, sql::MOVE_CODES, params)?;
     execute(connection, sql::MOVE_GRANTS, params)?;
     Ok(())
+}
+
+/// Whether there is such a code, used or not.
+pub(super) fn knows_code(connection: &Connection, hash: CodeHash) -> rusqlite::Result<bool> {
+    Ok(one(connection, sql::SELECT_CODE, [hash.as_bytes()], rows::code)?.is_some())
 }
 
 /// Redeems a code. A refusal writes nothing.

@@ -11,8 +11,9 @@ use std::sync::mpsc::{Sender, channel};
 use rusqlite::Connection;
 use tempfile::TempDir;
 use vestibule_accounts::{
-    Act, ApplyError, Claim, IdentityRecord, NewSession, NewUser, SessionHash, SessionId,
-    SessionKey, SignIn, StateHash, Store, StoreError, Timestamp, UserId,
+    Act, ApplyError, Claim, CodeHash, GrantId, GrantKey, IdentityRecord, NewGrant, NewSession,
+    NewUser, RedeemError, Redemption, SessionHash, SessionId, SessionKey, SignIn, StateHash, Store,
+    StoreError, Timestamp, UserId,
 };
 
 use super::{OpenMode, SqliteStore};
@@ -341,4 +342,31 @@ fn is_in_main_file(path: &Path, name: &str) -> bool {
             )
         })
         .unwrap_or(false)
+}
+
+// J05: whoever knows a public client's name can send codes without end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_that_nobody_was_given_waits_for_no_writer() {
+    let file = File::new();
+    let store = file.serve();
+    let release = hold(&store);
+    let mut refused = store.redeem_code(Redemption {
+        hash: CodeHash::from_bytes([1; 32]),
+        client_id: "spa".into(),
+        redirect_uri: "https://spa.example/".into(),
+        code_challenge: String::new(),
+        grant: NewGrant {
+            id: GrantId::new(NOW, [1; 10]),
+            client_id: "spa".into(),
+            key: GrantKey::new([1; 32]),
+            expires_at: NOW,
+        },
+        now: NOW,
+    });
+    let answer = futures_util::FutureExt::now_or_never(refused.as_mut());
+    assert!(
+        matches!(answer, Some(Err(RedeemError::Unknown))),
+        "{answer:?}"
+    );
+    drop(release);
 }

@@ -386,10 +386,18 @@ impl Store for SqliteStore {
     }
 
     fn redeem_code(&self, redemption: Redemption) -> BoxFuture<'_, Result<SignedIn, RedeemError>> {
-        Box::pin(
-            self.writer
+        // A code that nobody was given costs a read: anybody can send one, and the writer's queue is for people.
+        let known = self
+            .readers
+            .read(|connection| grants::knows_code(connection, redemption.hash));
+        let answer = match known {
+            Ok(true) => self
+                .writer
                 .submit(move |connection| grants::redeem(connection, &redemption)),
-        )
+            Ok(false) => return Box::pin(async { Err(RedeemError::Unknown) }),
+            Err(error) => return Box::pin(async { Err(error.into()) }),
+        };
+        Box::pin(answer)
     }
 
     fn grant(

@@ -648,6 +648,7 @@ fn a_front_end_that_would_not_do_is_refused_with_the_key_and_the_line_that_would
             "did you mean client_secret?",
         ),
         ("client_secret = \"short\"", "client_secret", "needs 16"),
+        ("client_secret = \"\"", "client_secret", "it is empty"),
         (
             "client_secret = \"change-me-change-me\"",
             "client_secret",

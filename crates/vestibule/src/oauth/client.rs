@@ -19,6 +19,8 @@ const MAX_HEADER: usize = 2_048;
 /// What a client says of itself.
 struct Presented {
     client_id: String,
+    /// The other way in which the name may be meant.
+    raw_client_id: Option<String>,
     /// Each way in which the secret may be meant.
     secrets: Vec<ClientSecret>,
 }
@@ -47,10 +49,9 @@ pub(crate) fn authenticate(
                     "the Authorization header is not Basic with base64 of client_id:client_secret",
                 )
             })?;
-            if form
-                .text("client_id")
-                .is_some_and(|id| id != presented.client_id)
-            {
+            if form.text("client_id").is_some_and(|id| {
+                id != presented.client_id && Some(id) != presented.raw_client_id.as_deref()
+            }) {
                 return Err(Refusal::new(
                     OAuthError::InvalidRequest,
                     "two_client_ids",
@@ -69,6 +70,7 @@ pub(crate) fn authenticate(
                     )
                 })?
                 .to_owned(),
+            raw_client_id: None,
             secrets: form
                 .text("client_secret")
                 .map(|secret| ClientSecret::new(secret.to_owned()))
@@ -79,6 +81,10 @@ pub(crate) fn authenticate(
     let frontend = frontends
         .iter()
         .find(|frontend| frontend.client_id == presented.client_id)
+        .or_else(|| {
+            let raw = presented.raw_client_id.as_ref()?;
+            frontends.iter().find(|frontend| frontend.client_id == *raw)
+        })
         .ok_or_else(|| {
             let id: String = presented.client_id.chars().take(200).collect();
             refused(
@@ -139,6 +145,7 @@ fn basic(header: &str) -> Option<Presented> {
     let (id, secret) = pair.split_once(':')?;
     Some(Presented {
         client_id: form_decoded(id),
+        raw_client_id: Some(id.to_owned()),
         secrets: vec![
             ClientSecret::new(form_decoded(secret)),
             ClientSecret::new(secret.to_owned()),
@@ -176,6 +183,7 @@ mod tests {
         vec![
             frontend("web", Some("p+a%20s&s=:w/ö")),
             frontend("spa", None),
+            frontend("a+b%2F", Some("plain")),
         ]
     }
 
@@ -209,6 +217,14 @@ mod tests {
                 outcome(authorization.as_deref(), &form),
                 Ok("web".into()),
                 "{authorization:?} {form}"
+            );
+        }
+        for id in ["a+b%2F", "a%2Bb%252F"] {
+            let authorization = header(&format!("{id}:plain"));
+            assert_eq!(
+                outcome(Some(&authorization), ""),
+                Ok("a+b%2F".into()),
+                "{id}"
             );
         }
         assert_eq!(outcome(None, "client_id=spa"), Ok("spa".into()));

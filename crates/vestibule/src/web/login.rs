@@ -14,6 +14,7 @@ use url::form_urlencoded;
 use vestibule_oidc::Prompt;
 
 use crate::Vestibule;
+use crate::attempt::Reference;
 use crate::error::{Code, Failure};
 use crate::events;
 use crate::flow::{CallbackRequest, LoginStart};
@@ -122,9 +123,10 @@ pub(super) fn refuse(
     error: Option<OAuthError>,
     failure: Failure,
 ) -> Response {
-    events::front_end_refused(&reply_to.frontend, &failure);
+    let reference = Reference::of_request(vestibule.random());
+    events::front_end_refused(&reply_to.frontend, &reference, &failure);
     let error = error.unwrap_or_else(|| OAuthError::of(&failure));
-    send_error(vestibule, reply_to, error, failure.code, None)
+    send_error(vestibule, reply_to, error, failure.code, Some(&reference))
 }
 
 /// Sends the browser back to a front end with an error in fixed words.
@@ -133,7 +135,7 @@ fn send_error(
     reply_to: &ReplyTo,
     error: OAuthError,
     code: Code,
-    reference: Option<&crate::attempt::Reference>,
+    reference: Option<&Reference>,
 ) -> Response {
     see_other(&reply_to.error(
         error,
