@@ -639,6 +639,11 @@ async fn an_unknown_client_or_redirect_uri_is_told_on_our_page_and_the_operator_
         (told.status.as_u16(), told.code().as_str(), told.location()),
         (400, "redirect_not_allowed", "")
     );
+    let head = Request::head(path("/oauth/authorize", &web_request()))
+        .body(Body::empty())
+        .unwrap();
+    let head = browser.send(head).await;
+    assert_eq!(head.status, StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(app.count("codes"), 0);
     let log = log_text();
     assert!(

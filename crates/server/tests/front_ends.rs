@@ -232,7 +232,8 @@ async fn of_fifty_redemptions_on_fifty_connections_one_succeeds_and_a_later_one_
     let home = home(&idp);
     let server = home.serve();
     let web = Web::at(server.address());
-    for _ in 0..5 {
+    let mut lived = 0;
+    for round in 1..=5 {
         let (_, code) = web.code(ALICE).await.unwrap();
         let answers = fifty(server.address(), |web| {
             let code = code.clone();
@@ -244,16 +245,30 @@ async fn of_fifty_redemptions_on_fifty_connections_one_succeeds_and_a_later_one_
         let refused = answers.iter().filter(|one| **one == invalid_grant());
         assert_eq!(refused.count(), 49, "{answers:?}");
         let (access, refresh) = good[0];
-        assert_eq!(web.me(access).await.unwrap(), 200);
-        let (newer, refresh) = web.refresh(refresh).await.unwrap().unwrap();
-        assert_eq!(web.me(&newer).await.unwrap(), 200);
+        let (mut tokens, mut newest) = (vec![access.clone()], refresh.clone());
+        if let Ok((newer, refresh)) = web.refresh(refresh).await.unwrap() {
+            for token in [access, &newer] {
+                assert_eq!(web.me(token).await.unwrap(), 200);
+            }
+            tokens.push(newer);
+            newest = refresh;
+            lived += 1;
+        } else {
+            // One of the fifty came when the first had been answered: that is a later use, and the log says so.
+            let until = Instant::now() + Duration::from_secs(5);
+            while server.said().matches("\"code_reused\"").count() < round {
+                assert!(Instant::now() < until, "{}", server.said());
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
 
         assert_eq!(web.redeem(&code).await.unwrap(), invalid_grant());
-        assert_eq!(web.refresh(&refresh).await.unwrap(), invalid_grant());
-        for token in [access, &newer] {
+        assert_eq!(web.refresh(&newest).await.unwrap(), invalid_grant());
+        for token in &tokens {
             assert_eq!(web.me(token).await.unwrap(), 401);
         }
     }
+    println!("what came of the code lived on in {lived} of 5 rounds until it was used later");
 }
 
 // S69

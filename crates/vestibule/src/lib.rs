@@ -36,6 +36,9 @@ mod grants;
 mod http;
 mod keys;
 mod oauth;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod parsers;
 mod rate;
 mod remote;
 mod return_to;

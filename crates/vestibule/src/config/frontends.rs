@@ -11,7 +11,7 @@ use vestibule_jose::LegacyHs256Key;
 use vestibule_oidc::ClientSecret;
 
 use super::resolve::{Origin, Resolver};
-use super::{is_sample, keys, seconds, secret, title};
+use super::{Secret, is_sample, keys, seconds, secret, title};
 use crate::frontend::{Frontend, HandOff, RedirectUri, RedirectUriError, TokenFormat};
 
 /// What our own routes are called in `aud`; a client of this name could not be told from them.
@@ -32,6 +32,7 @@ struct Told;
 pub(super) fn all(
     read: &mut Resolver<'_>,
     access_token_lifetime: i64,
+    secret: Option<&Secret>,
     warnings: &mut Vec<String>,
 ) -> Vec<Frontend> {
     let Some((tables, origin)) = read.frontends() else {
@@ -54,7 +55,7 @@ pub(super) fn all(
                 "give each front end a client_id of its own",
             );
         }
-        let made = entry.frontend(read, access_token_lifetime);
+        let made = entry.frontend(read, access_token_lifetime, secret);
         if table.get("default").and_then(toml::Value::as_bool) == Some(true) {
             defaults.push(entry.label);
         }
@@ -116,6 +117,7 @@ impl<'a> Entry<'a> {
         &self,
         read: &mut Resolver<'_>,
         access_token_lifetime: i64,
+        secret: Option<&Secret>,
     ) -> Result<Frontend, Told> {
         let known = self.refuse_unknown(read);
         let client_id = self.client_id(read);
@@ -128,7 +130,7 @@ impl<'a> Entry<'a> {
             Ok(hand_off) => self.token_lifetime(read, *hand_off, access_token_lifetime),
             Err(Told) => Err(Told),
         };
-        let token_format = self.token_format(read);
+        let token_format = self.token_format(read, secret);
         let audience = self.audience(read, token_format.as_ref().ok());
         known?;
         let client_id = client_id?;
@@ -303,7 +305,12 @@ impl<'a> Entry<'a> {
         ))
     }
 
-    fn token_format(&self, read: &mut Resolver<'_>) -> Result<TokenFormat, Told> {
+    /// `ours` is the secret that seals, where the configuration gives it.
+    fn token_format(
+        &self,
+        read: &mut Resolver<'_>,
+        ours: Option<&Secret>,
+    ) -> Result<TokenFormat, Told> {
         const KEY: &str = "token_secret";
         const REMEDY: &str = "write the secret of 32 bytes or more that your fastapi-users back end has; make one for both: openssl rand -hex 32";
         let [at_jwt, fastapi_users] = TokenFormat::WORDS;
@@ -321,6 +328,11 @@ impl<'a> Entry<'a> {
                 match key {
                     Ok(_) if secret::is_sample(&text) => {
                         Err(self.wrong(read, KEY, found, secret::SAMPLE, REMEDY))
+                    }
+                    // A back end that knows it could open and forge all that we seal (S70).
+                    Ok(_) if ours.is_some_and(|ours| ours.expose() == text.as_bytes()) => {
+                        let problem = "it is `secret`, which nobody else may know";
+                        Err(self.wrong(read, KEY, found, problem, REMEDY))
                     }
                     Ok(key) => Ok(TokenFormat::FastapiUsers(Arc::new(key))),
                     Err(_) => {

@@ -128,7 +128,11 @@ impl Config {
             warnings.push(format!("danger.allow_http_hosts: {host} is asked by http, and whoever stands between can sign in as anybody"));
         }
         let providers = all_providers(&mut read, &public_url, &http);
-        let frontends = frontends::all(&mut read, access_token_lifetime, &mut warnings);
+        let ours = match &secret {
+            SecretSource::Given(secret) => Some(secret),
+            SecretSource::File(_) => None,
+        };
+        let frontends = frontends::all(&mut read, access_token_lifetime, ours, &mut warnings);
         if is_loopback(&public_url) && !listen.ip().is_loopback() {
             warnings.push(format!("public_url {} is on loopback and listen {listen} is not: people on other machines cannot sign in", trimmed(&public_url)));
         }

@@ -914,3 +914,20 @@ fn variables_that_kubernetes_makes_for_a_service_of_our_name_are_not_taken_for_o
         assert!(with(&[(name, "8000")]).is_err(), "{name}");
     }
 }
+
+// S70
+#[test]
+fn what_a_back_end_shares_is_not_the_secret_that_seals() {
+    let file = |shared: &str| {
+        format!(
+            "secret = \"0f2d6a9c4b8e71350f2d6a9c4b8e7135\"\n[providers.google]\nclient_id = \"an-id\"\nclient_secret = \"a-value-of-google\"\n[[frontends]]\nclient_id = \"web\"\nredirect_uris = [\"http://localhost:8501/\"]\ntoken_format = \"fastapi-users\"\ntoken_secret = \"{shared}\""
+        )
+    };
+    load(&[], &file("1f2d6a9c4b8e71350f2d6a9c4b8e7135")).unwrap();
+    let same = load(&[], &file("0f2d6a9c4b8e71350f2d6a9c4b8e7135"));
+    let text = same.unwrap_err().to_string();
+    assert!(
+        text.contains("token_secret") && text.contains("it is `secret`"),
+        "{text}"
+    );
+}

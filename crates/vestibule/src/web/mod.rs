@@ -50,7 +50,10 @@ impl Vestibule {
             )
             .route(
                 request::PATH,
-                get(oauth::authorize).post(oauth::authorize_confirmed),
+                // HEAD would make a code that nobody gets.
+                get(oauth::authorize)
+                    .head(answer::method_not_allowed)
+                    .post(oauth::authorize_confirmed),
             )
             .layer(middleware::from_fn_with_state(self.clone(), csrf::guard));
         // These read no cookie, so that no site can make a browser misuse one.
