@@ -397,7 +397,7 @@ client_id = "article"
 client_secret = "canary0f2d6a9c4b8e71"
 redirect_uris = ["http://localhost:8501/"]
 token_format = "fastapi-users"
-token_secret = "canary0f2d6a9c4b8e71350f2d6a9c4b8e7135"
+token_secret = "canarye41d8cd98f00b204e9800998ecf8427e"
 "#;
     let config = load(&variables, file).unwrap();
     assert!(!format!("{config:?} {:?}", config.show()).contains("canary"));
@@ -463,7 +463,7 @@ handoff = "token-query"
 default = true
 token_lifetime = "5m"
 token_format = "fastapi-users"
-token_secret = "0f2d6a9c4b8e71350f2d6a9c4b8e7135"
+token_secret = "e41d8cd98f00b204e9800998ecf8427e"
 [[frontends]]
 client_id = "spa"
 redirect_uris = ["https://spa.example/"]
