@@ -49,8 +49,11 @@ async fn what_is_wrong_in_code_is_told_as_in_a_file() {
         .public_url("https://app.example")
         .build()
         .await;
-    let text = nobody.unwrap_err().to_string();
-    assert!(text.contains("no provider is configured"), "{text}");
+    let error = nobody.unwrap_err();
+    // A `main` that returns it prints `Debug`.
+    for text in [error.to_string(), format!("{error:?}")] {
+        assert!(text.contains("\n    no provider is configured"), "{text}");
+    }
     let wrong = Vestibule::builder()
         .public_url("http://app.example")
         .provider(google("an-id", "a-value-of-google"))

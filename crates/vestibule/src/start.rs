@@ -22,7 +22,7 @@ use crate::web::Prefix;
 use crate::{Inner, Vestibule};
 
 /// Why nothing was started.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// The configuration does not do.
@@ -49,6 +49,13 @@ pub enum StartError {
     /// A task of ours ended too early.
     #[error("the start was broken off")]
     Interrupted,
+}
+
+impl core::fmt::Debug for StartError {
+    /// As `Display`: a `main` that returns it prints what to do, and not how we keep it.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        core::fmt::Display::fmt(self, f)
+    }
 }
 
 /// How a [`Vestibule`] starts.

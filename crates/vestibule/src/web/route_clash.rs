@@ -8,7 +8,7 @@ use axum::Router;
 use crate::Vestibule;
 
 /// A route that the application has, and that is ours too.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Eq, PartialEq, thiserror::Error)]
 #[error(
     "the application and Vestibule both have the route {route}. Give yours another path, or leave ours out: in place of add_to, merge those of routes(), pages() and users_api() that you want, without {ours}; or put them below a path with Router::nest and that path in public_url"
 )]
@@ -17,6 +17,13 @@ pub struct RouteClash {
     pub route: String,
     /// Which of our calls brings it.
     pub ours: &'static str,
+}
+
+impl core::fmt::Debug for RouteClash {
+    /// As `Display`: a `main` that returns it prints what to do.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        core::fmt::Display::fmt(self, f)
+    }
 }
 
 impl Vestibule {
