@@ -15,7 +15,8 @@ use vestibule_accounts::{
     SessionKey, SignIn, StateHash, Store, StoreError, Timestamp, UserId,
 };
 
-use super::{OpenMode, SqliteStore};
+use super::SqliteStore;
+use crate::OpenMode;
 
 const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
 
