@@ -14,6 +14,8 @@ mod replicas;
 #[path = "support/server.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod server;
+#[path = "postgres/tls.rs"]
+mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -186,6 +188,7 @@ fn main() {
         replicas::pruning_removes_five_hundred_rows_at_a_time,
         replicas::an_application_may_refer_to_our_users,
         replicas::a_server_that_takes_no_writes_is_not_ready,
+        replicas::of_several_servers_the_one_that_takes_writes_is_used,
         outages::connections_that_are_cut_do_not_split_or_fail_a_verb,
         outages::a_commit_whose_answer_is_lost_is_known,
         outages::a_commit_that_never_arrived_is_done_once,
@@ -196,16 +199,20 @@ fn main() {
         let test = move || run(case(Place::new(&start())));
         trials.push((name.into(), Box::new(test)));
     }
-    // It stops its server: it has one of its own.
-    let programs = server::programs();
-    trials.push((
-        "a_server_that_restarts_is_missed_while_it_is_away_alone".into(),
-        Box::new(move || {
-            let server = Arc::new(Server::start(&programs.unwrap()));
-            let place = Place::new(&server);
-            run(outages::a_server_that_restarts_is_missed_while_it_is_away_alone(place));
-        }),
-    ));
+    // They change their server: each has one of its own.
+    let cases: Vec<Case> = cases![
+        outages::a_server_that_restarts_is_missed_while_it_is_away_alone,
+        tls::a_certificate_that_does_not_hold_is_never_spoken_to,
+    ];
+    for (name, case) in cases {
+        let programs = server::programs();
+        let test = move || {
+            run(case(Place::new(&Arc::new(Server::start(
+                &programs.unwrap(),
+            )))))
+        };
+        trials.push((name.into(), Box::new(test)));
+    }
 
     let reason = "PostgreSQL is missing: apt-get install postgresql";
     let required = std::env::var("VESTIBULE_TEST_REQUIRE").is_ok_and(|value| value == "all");

@@ -7,7 +7,9 @@ use std::time::Duration;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::Semaphore;
+use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::run::{Inner, VERBS, told};
@@ -93,7 +95,13 @@ impl PostgresStore {
     pub async fn open(url: &str, schema: &str, mode: OpenMode) -> Result<Self, PostgresError> {
         Self::check(url, schema)?;
         let settings = url::parse(url).map_err(PostgresError::Url)?;
-        let tls = MakeRustlsConnect::new(tls(settings.roots)?);
+        let is_clear = settings.config.get_ssl_mode() == SslMode::Disable;
+        let roots = if is_clear {
+            RootCertStore::empty()
+        } else {
+            roots(settings.roots)?
+        };
+        let tls = MakeRustlsConnect::new(tls(roots)?);
         let config = ManagerConfig {
             // A connection that was cut is known by the task that reads it.
             recycling_method: RecyclingMethod::Fast,
@@ -163,37 +171,40 @@ impl PostgresStore {
     }
 }
 
-/// TLS with the given roots, else the system's; with bundled ones where the system has none, as in an empty container.
-fn tls(file: Option<PathBuf>) -> Result<rustls::ClientConfig, PostgresError> {
-    let mut roots = rustls::RootCertStore::empty();
-    if let Some(path) = file {
-        let wrong = |problem: String| PostgresError::Roots {
-            path: path.clone(),
-            problem,
-        };
-        let certificates =
-            CertificateDer::pem_file_iter(&path).map_err(|error| wrong(error.to_string()))?;
-        for certificate in certificates {
-            let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-            roots
-                .add(certificate)
-                .map_err(|error| wrong(error.to_string()))?;
-        }
-        if roots.is_empty() {
-            return Err(wrong("it holds none".into()));
-        }
-    } else {
+/// The given roots, else the system's; bundled ones where the system has none, as in an empty container.
+fn roots(file: Option<PathBuf>) -> Result<RootCertStore, PostgresError> {
+    let mut roots = RootCertStore::empty();
+    let Some(path) = file else {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if roots.is_empty() {
             roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         }
+        return Ok(roots);
+    };
+    let wrong = |problem: String| PostgresError::Roots {
+        path: path.clone(),
+        problem,
+    };
+    let certificates =
+        CertificateDer::pem_file_iter(&path).map_err(|error| wrong(error.to_string()))?;
+    for certificate in certificates {
+        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
+        roots
+            .add(certificate)
+            .map_err(|error| wrong(error.to_string()))?;
     }
-    let config = rustls::ClientConfig::builder_with_provider(Arc::new(
-        rustls::crypto::aws_lc_rs::default_provider(),
-    ))
-    .with_safe_default_protocol_versions()
-    .map_err(|error| PostgresError::Server(error.to_string()))?
-    .with_root_certificates(roots)
-    .with_no_client_auth();
-    Ok(config)
+    if roots.is_empty() {
+        return Err(wrong("it holds none".into()));
+    }
+    Ok(roots)
+}
+
+/// TLS that checks the certificate and the name in it, by our own provider of cryptography and never the process's.
+fn tls(roots: RootCertStore) -> Result<ClientConfig, PostgresError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| PostgresError::Server(error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
 }

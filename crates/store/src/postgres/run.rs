@@ -296,7 +296,7 @@ impl Tx<'_> {
 
     pub(super) async fn all(&self, text: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
         let client = self.client();
-        self.begun(async {
+        self.begun(text, async {
             if !self.inner.prepare {
                 let params: Vec<_> = params.iter().map(Param::typed).collect();
                 return client.query_typed(text, &params).await;
@@ -324,7 +324,7 @@ impl Tx<'_> {
     /// How many rows were written.
     pub(super) async fn execute(&self, text: &str, params: &[Param<'_>]) -> Result<u64, Error> {
         let client = self.client();
-        self.begun(async {
+        self.begun(text, async {
             if !self.inner.prepare {
                 let params: Vec<_> = params.iter().map(Param::typed).collect();
                 return client.execute_typed(text, &params).await;
@@ -336,9 +336,11 @@ impl Tx<'_> {
         .await
     }
 
-    /// The first statement of a transaction travels with its BEGIN.
+    /// The first statement of a transaction, if it only reads and locks, travels with its BEGIN. One that writes waits:
+    /// where BEGIN fails and the connection lives, it would be a transaction of its own.
     async fn begun<T>(
         &self,
+        text: &str,
         statement: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         if self.state.load(Ordering::Relaxed) != TO_BEGIN {
@@ -346,6 +348,10 @@ impl Tx<'_> {
         }
         self.state.store(INSIDE, Ordering::Relaxed);
         let begin = self.client().batch_execute(self.inner.begin);
+        if !text.starts_with("SELECT") {
+            begin.await?;
+            return statement.await;
+        }
         let (begun, done) = tokio::join!(begin, statement);
         begun.and(done)
     }

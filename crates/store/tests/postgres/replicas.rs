@@ -336,3 +336,20 @@ pub(crate) async fn a_server_that_takes_no_writes_is_not_ready(place: Place) {
         "{refused:?}"
     );
 }
+
+pub(crate) async fn of_several_servers_the_one_that_takes_writes_is_used(place: Place) {
+    // Nobody listens on the first port.
+    let port = place.server.port();
+    let one = format!("127.0.0.1:{port}");
+    let url = place
+        .server
+        .url(&place.schema)
+        .replace(&one, &format!("127.0.0.1:1,{one}"));
+    let store = PostgresStore::open(&url, &place.schema, OpenMode::Serve).await;
+    store.unwrap().apply(sign_in(1)).await.unwrap();
+
+    let none_writes = format!("{url}&options=-c%20default_transaction_read_only%3Don");
+    let refused = PostgresStore::open(&none_writes, &place.schema, OpenMode::Serve).await;
+    let said = refused.unwrap_err().to_string();
+    assert!(said.contains("writ"), "{said}");
+}

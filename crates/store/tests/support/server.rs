@@ -79,6 +79,22 @@ impl Server {
         self.port
     }
 
+    /// Gives it a certificate and its key, in PEM. It takes them when it is told to.
+    pub(crate) fn write_certificate(&self, certificate: &str, key: &str) {
+        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+            let path = self.cluster().join(name);
+            std::fs::write(&path, text).unwrap();
+            #[cfg(unix)]
+            {
+                use std::os::unix::fs::PermissionsExt as _;
+                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+                if let Some(other) = other_user() {
+                    std::os::unix::fs::chown(&path, Some(other.user), Some(other.group)).unwrap();
+                }
+            }
+        }
+    }
+
     /// Stops it as a machine does that loses its power, and waits for its end.
     pub(crate) fn kill(&self) {
         self.signal("QUIT");
