@@ -16,7 +16,8 @@ pub use crate::decide::{
 };
 pub use crate::email::{EmailAddress, EmailError, EmailKey};
 pub use crate::grants::{
-    Grant, HandOver, NewCode, NewGrant, Redemption, Rotated, Rotation, SessionKey,
+    Code, Grant, HandOver, MAX_GRANTS, NewCode, NewGrant, Redemption, Rotated, Rotation,
+    SessionKey, Turn,
 };
 pub use crate::ids::{
     CodeHash, GrantId, GrantKey, OneTimeCode, SessionHash, SessionId, SessionToken, StateHash,

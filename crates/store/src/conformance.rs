@@ -32,7 +32,7 @@ use std::task::Poll;
 
 use tokio::sync::Barrier;
 use vestibule_accounts::{
-    Account, Act, AddKey, Applied, ApplyError, Claim, EmailAddress, HandOver, Identity,
+    Account, Act, AddKey, Applied, ApplyError, BoxFuture, Claim, EmailAddress, HandOver, Identity,
     IdentityRecord, Known, NewPasswordUser, NewSession, NewUser, PasswordHash, RedeemError,
     RegisterError, RotateError, SecretCheck, SessionHash, SessionId, SessionKey, SignIn, StateHash,
     Store, StoreError, StoredKey, Timestamp, UnlinkError, User, UserId, UserPage, UserQuery,
@@ -59,7 +59,10 @@ use self::grants::{CLIENT, new_code, new_grant, redemption, rotation};
 #[macro_export]
 macro_rules! conformance_tests {
     ($fresh:path) => {
-        $crate::conformance_tests! { @each $fresh;
+        $crate::conformance_tests! { @list @each $fresh }
+    };
+    (@list $($then:tt)*) => {
+        $crate::conformance_tests! { $($then)*;
             a_first_sign_in_makes_a_user_an_identity_and_a_session
             a_known_identity_signs_in_and_refreshes_its_record
             a_subject_is_compared_byte_for_byte_and_within_its_issuer
@@ -152,6 +155,18 @@ macro_rules! conformance_tests {
             $crate::conformance::$behaviour(store).await;
         }
     )*};
+    (@names; $($behaviour:ident)*) => {
+        vec![$((stringify!($behaviour), |store| Box::pin($behaviour(store)))),*]
+    };
+}
+
+/// A behaviour, to be run on a fresh store.
+pub type Behaviour = fn(Arc<dyn Store>) -> BoxFuture<'static, ()>;
+
+/// Every behaviour with its name, for a harness of tests that makes its list when it runs.
+#[must_use]
+pub fn behaviours() -> Vec<(&'static str, Behaviour)> {
+    conformance_tests! { @list @names }
 }
 
 const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);

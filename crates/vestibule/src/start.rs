@@ -1,14 +1,17 @@
 //! From a checked configuration to a [`Vestibule`] that can sign people in. The only file that names a store.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use vestibule_accounts::{SecretCheck, Store};
 use vestibule_oidc::{ClientSecret, Provider};
-use vestibule_store::{OpenError, OpenMode, SqliteStore};
+use vestibule_store::OpenMode;
+#[cfg(feature = "sqlite")]
+use vestibule_store::{OpenError, SqliteStore};
+#[cfg(feature = "postgres")]
+use vestibule_store::{PostgresError, PostgresStore};
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, ConfigErrors, Flags, Made, SecretError, Sources};
+use crate::config::{Config, ConfigErrors, Database, Flags, Made, SecretError, Sources};
 use crate::error::Failure;
 use crate::grants::Redeeming;
 use crate::http::{HttpClient, Transport};
@@ -31,15 +34,24 @@ pub enum StartError {
     /// There is no secret.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// The database cannot be opened.
+    /// The database file cannot be opened.
+    #[cfg(feature = "sqlite")]
     #[error(transparent)]
     Database(#[from] OpenError),
+    /// The PostgreSQL database cannot be opened.
+    #[cfg(feature = "postgres")]
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+    /// The database is of a kind that this program was built without.
+    #[error(
+        "the database {0} needs the feature {1} of the crate vestibule, and this program was built without it. Enable it in Cargo.toml, or choose another database_url"
+    )]
+    NoStore(Database, &'static str),
     /// The database was made with another secret.
     #[error(
-        "the database {} was made with another secret. Set `secret` to that one; or, to replace it, set `secret` to the new one and `previous_secret` to the old one",
-        .0.display()
+        "the database {0} was made with another secret. Set `secret` to that one; or, to replace it, set `secret` to the new one and `previous_secret` to the old one"
     )]
-    OtherSecret(PathBuf),
+    OtherSecret(Database),
     /// TLS or the resolver cannot be set up.
     #[error("requests to providers cannot be made: {0}")]
     Network(String),
@@ -380,8 +392,26 @@ fn merge(into: &mut toml::Table, more: toml::Table) {
     }
 }
 
-/// Opens the database off the async threads: a migration may take its time.
-async fn open(path: PathBuf, mode: OpenMode) -> Result<Arc<dyn Store>, StartError> {
-    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&path, mode)).await;
-    Ok(Arc::new(opened.map_err(|_| StartError::Interrupted)??))
+#[cfg_attr(
+    not(any(feature = "postgres", feature = "sqlite")),
+    allow(unused_variables, reason = "the application brings its own store")
+)]
+async fn open(database: Database, mode: OpenMode) -> Result<Arc<dyn Store>, StartError> {
+    match database {
+        #[cfg(feature = "sqlite")]
+        Database::Sqlite(path) => {
+            // Off the async threads: a migration may take its time.
+            let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&path, mode)).await;
+            Ok(Arc::new(opened.map_err(|_| StartError::Interrupted)??))
+        }
+        #[cfg(feature = "postgres")]
+        Database::Postgres { url, schema } => {
+            let store = PostgresStore::open(url.expose(), &schema, mode).await?;
+            Ok(Arc::new(store))
+        }
+        #[cfg(not(feature = "sqlite"))]
+        Database::Sqlite(_) => Err(StartError::NoStore(database, "sqlite")),
+        #[cfg(not(feature = "postgres"))]
+        Database::Postgres { .. } => Err(StartError::NoStore(database, "postgres")),
+    }
 }

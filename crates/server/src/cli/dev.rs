@@ -93,7 +93,7 @@ pub(crate) async fn run(global: &Global, _verb: Dev) -> Result<(), CliError> {
 
     let (public_url, database) = (
         config.public_url().to_owned(),
-        config.database().display().to_string(),
+        config.database().to_string(),
     );
     let vestibule = Vestibule::from_config(config).await?;
     for (wanted, address) in moved.into_iter().flatten() {

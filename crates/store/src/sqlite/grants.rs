@@ -4,17 +4,13 @@
 
 use rusqlite::Connection;
 use vestibule_accounts::{
-    CodeHash, Grant, GrantId, HandOver, NewGrant, RedeemError, Redemption, RotateError, Rotated,
-    Rotation, SessionId, SessionKey, SignedIn, StoreError, Timestamp,
+    CodeHash, Grant, GrantId, HandOver, MAX_GRANTS, NewGrant, RedeemError, Redemption, RotateError,
+    Rotated, Rotation, SessionId, SessionKey, SignedIn, StoreError, Timestamp, Turn,
 };
 
 use super::verbs::{execute, one};
 use super::writer::JobError;
 use super::{rows, sql};
-
-/// How many grants one client has in one session at most; the oldest make room. So that nobody who is signed in fills
-/// the disk.
-const MAX_GRANTS: i64 = 100;
 
 /// The live session of an active user.
 pub(super) fn session(
@@ -105,34 +101,16 @@ pub(super) fn redeem(
 ) -> Result<SignedIn, JobError<RedeemError>> {
     let (hash, now) = (redemption.hash.as_bytes(), redemption.now);
     let refuse = |error| Err(JobError::Domain(error));
-    let Some(code) = one(connection, sql::SELECT_CODE, [hash], rows::code)? else {
+    let Some((of, code)) = one(connection, sql::SELECT_CODE, [hash], rows::code)? else {
         return refuse(RedeemError::Unknown);
     };
-    // RFC 6749 section 4.1.3: issued to this client, and to this redirect_uri. Whoever only found a code in a log
-    // learns nothing more about it, and cannot use it up.
-    if code.client_id != redemption.client_id {
-        return refuse(RedeemError::OtherClient);
-    }
-    if code.redirect_uri != redemption.redirect_uri {
-        return refuse(RedeemError::OtherRedirectUri);
-    }
-    // RFC 7636 section 4.6.
-    if code.code_challenge != redemption.code_challenge {
-        return refuse(RedeemError::Verifier);
-    }
-    // RFC 6749 section 4.1.2: what came of a code that comes again should end, also after the code's end.
-    if code.is_used {
-        return refuse(RedeemError::Used(code.grant));
-    }
-    if code.expires_at <= now {
-        return refuse(RedeemError::Expired);
-    }
-    let Some(mut signed_in) = session(connection, SessionKey::Id(code.session), now)? else {
+    redemption.check(&code).map_err(JobError::Domain)?;
+    let Some(mut signed_in) = session(connection, SessionKey::Id(of), now)? else {
         return refuse(RedeemError::Ended);
     };
 
     let grant = &redemption.grant;
-    insert(connection, code.session, grant, now)?;
+    insert(connection, of, grant, now)?;
     execute(connection, sql::USE_CODE, (hash, grant.id.as_bytes()))?;
     see(connection, &mut signed_in, now)?;
     Ok(signed_in)
@@ -151,28 +129,19 @@ pub(super) fn rotate(
     let Some(mut signed_in) = session(connection, SessionKey::Grant(id), now)? else {
         return Ok(Err(RotateError::Ended));
     };
-    if rotation.count > grant.count {
-        // No token of ours: none was ever made with this count.
-        return Ok(Err(RotateError::Ended));
-    }
-    let count = if rotation.count == grant.count {
-        let Some(next) = grant.count.checked_add(1) else {
-            return Ok(Err(RotateError::Ended));
-        };
-        let params = (id.as_bytes(), next, now.micros());
-        execute(connection, sql::ROTATE_GRANT, params)?;
-        see(connection, &mut signed_in, now)?;
-        next
-    } else if rotation.count + 1 == grant.count
-        && grant
-            .rotated_at
-            .is_some_and(|at| now <= at.plus_seconds(rotation.grace_seconds))
-    {
-        // A client's own race, or an answer that got lost: the same successor, and no later end of the grace.
-        grant.count
-    } else {
-        execute(connection, sql::DELETE_GRANT, [id.as_bytes()])?;
-        return Ok(Err(RotateError::Reused));
+    let count = match rotation.turn(&grant) {
+        Turn::Raise(next) => {
+            let params = (id.as_bytes(), next, now.micros());
+            execute(connection, sql::ROTATE_GRANT, params)?;
+            see(connection, &mut signed_in, now)?;
+            next
+        }
+        Turn::Repeat(count) => count,
+        Turn::Reused => {
+            execute(connection, sql::DELETE_GRANT, [id.as_bytes()])?;
+            return Ok(Err(RotateError::Reused));
+        }
+        Turn::Unknown => return Ok(Err(RotateError::Ended)),
     };
     Ok(Ok(Rotated {
         signed_in,

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use rusqlite::Connection;
 use vestibule_accounts::StoreError;
 
-pub use self::open::{OpenError, OpenMode};
+pub use self::open::OpenError;
 
 /// How many point reads run side by side.
 const READERS: usize = 4;

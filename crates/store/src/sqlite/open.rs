@@ -11,18 +11,10 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::claims::Claims;
 use super::writer::Writer;
 use super::{READERS, Readers, SqliteStore, migrate};
+use crate::OpenMode;
 
 /// How long a write waits for another process's, such as the command line's.
 const BUSY: Duration = Duration::from_secs(5);
-
-/// Who opens the file.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum OpenMode {
-    /// A server: the only one on this file.
-    Serve,
-    /// The command line, beside a server that may be running.
-    CommandLine,
-}
 
 /// Why a file cannot be opened.
 #[derive(Debug, thiserror::Error)]

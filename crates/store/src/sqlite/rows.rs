@@ -3,8 +3,8 @@
 use rusqlite::types::Type;
 use rusqlite::{Error, Result, Row};
 use vestibule_accounts::{
-    Account, EmailAddress, Grant, GrantId, GrantKey, Identity, IdentityRecord, Session, SessionId,
-    SignedIn, StoredKey, Timestamp, User, UserId, UserVersion,
+    Account, Code, EmailAddress, Grant, GrantId, GrantKey, Identity, IdentityRecord, Session,
+    SessionId, SignedIn, StoredKey, Timestamp, User, UserId, UserVersion,
 };
 
 fn time(row: &Row<'_>, at: usize) -> Result<Timestamp> {
@@ -89,28 +89,17 @@ pub(super) fn key(row: &Row<'_>) -> Result<StoredKey> {
     })
 }
 
-/// A code as a redemption is checked against it.
-pub(super) struct Code {
-    pub(super) session: SessionId,
-    pub(super) client_id: String,
-    pub(super) redirect_uri: String,
-    pub(super) code_challenge: String,
-    pub(super) expires_at: Timestamp,
-    pub(super) is_used: bool,
-    /// What came of it, where that is still there.
-    pub(super) grant: Option<GrantId>,
-}
-
-pub(super) fn code(row: &Row<'_>) -> Result<Code> {
-    Ok(Code {
-        session: SessionId::from_bytes(row.get(0)?),
+/// A code, and the session that it hangs on.
+pub(super) fn code(row: &Row<'_>) -> Result<(SessionId, Code)> {
+    let code = Code {
         client_id: row.get(1)?,
         redirect_uri: row.get(2)?,
         code_challenge: row.get(3)?,
         expires_at: time(row, 4)?,
         is_used: row.get(5)?,
         grant: row.get::<_, Option<[u8; 16]>>(6)?.map(GrantId::from_bytes),
-    })
+    };
+    Ok((SessionId::from_bytes(row.get(0)?), code))
 }
 
 pub(super) fn grant(row: &Row<'_>) -> Result<Grant> {

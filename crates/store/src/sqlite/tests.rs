@@ -16,7 +16,8 @@ use vestibule_accounts::{
     StoreError, Timestamp, UserId,
 };
 
-use super::{OpenMode, SqliteStore};
+use super::SqliteStore;
+use crate::OpenMode;
 
 const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
 

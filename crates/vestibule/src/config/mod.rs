@@ -3,6 +3,7 @@
 //! Everything that is wrong is told at once, each with the key, what was found, and the line that would do. A key that
 //! nobody knows is an error. Secrets are never printed.
 
+mod database;
 mod dotenv;
 mod errors;
 mod frontends;
@@ -16,7 +17,6 @@ mod sources;
 mod tests;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 
 use url::{Host, Url};
 use vestibule_accounts::{Linking, Policy, Signup};
@@ -26,6 +26,7 @@ use vestibule_oidc::{ClientSecret, HttpPolicy, Provider, ProviderId, ProviderSet
 use crate::frontend::Frontend;
 use crate::return_to::ReturnTo;
 
+pub use self::database::{Database, DatabaseUrl};
 pub use self::errors::{ConfigError, ConfigErrors};
 pub use self::proxies::TrustedProxies;
 pub use self::resolve::Shown;
@@ -47,7 +48,7 @@ pub struct Config {
     pub(crate) public_url: Url,
     pub(crate) listen: SocketAddr,
     pub(crate) app_name: String,
-    pub(crate) database: PathBuf,
+    pub(crate) database: Database,
     pub(crate) secret: SecretSource,
     pub(crate) previous_secret: Option<Secret>,
     pub(crate) policy: Policy,
@@ -88,11 +89,11 @@ impl Config {
             |(path, _)| path,
         );
         let data_dir = sources::plain(sources.folder.join(data_dir));
-        let database = database(&mut read, &data_dir);
-        if read.text("database_schema").is_some() {
-            warnings.push("database_schema is for PostgreSQL; with SQLite it does nothing".into());
-        }
+        let database = database::database(&mut read, &data_dir, &mut warnings);
         let given = secret_of(&mut read, "secret");
+        if given.is_none() && matches!(database, Some(Database::Postgres { .. })) {
+            database::needs_secret(&mut read);
+        }
         let secret = given.map_or_else(
             || SecretSource::File(data_dir.join(secret::FILE)),
             SecretSource::Given,
@@ -204,9 +205,9 @@ impl Config {
         trimmed(&self.public_url)
     }
 
-    /// The database file.
+    /// Where accounts are kept.
     #[must_use]
-    pub fn database(&self) -> &std::path::Path {
+    pub fn database(&self) -> &Database {
         &self.database
     }
 
@@ -359,95 +360,6 @@ fn listen(read: &mut Resolver<'_>) -> SocketAddr {
     }
     read.show("listen", format!("\"{default}\""), &Origin::Default);
     default
-}
-
-fn database(read: &mut Resolver<'_>, data_dir: &std::path::Path) -> Option<PathBuf> {
-    let found = read.text("database_url").or_else(|| {
-        // Other programs share this variable: only what is a database of a kind that we know is meant for us.
-        let (text, origin) = read.variable("DATABASE_URL")?;
-        let scheme = text.split([':', '+']).next().unwrap_or_default();
-        let is_ours = matches!(scheme, "sqlite" | "postgres" | "postgresql");
-        is_ours.then(|| {
-            read.show(
-                "database_url",
-                format!("{:?}", without_password(&text)),
-                &origin,
-            );
-            (text, origin)
-        })
-    });
-    let Some((text, origin)) = found else {
-        read.show(
-            "database_url",
-            "\"sqlite://vestibule.db\"".into(),
-            &Origin::Default,
-        );
-        return Some(data_dir.join("vestibule.db"));
-    };
-    let found = format!("{:?} from {origin}", without_password(&text));
-    let scheme = text.split(':').next().unwrap_or_default();
-    if let Some((plain, driver)) = scheme.split_once('+') {
-        let line = format!(
-            "{plain}:{}",
-            without_password(&text)
-                .split_once(':')
-                .map_or("", |(_, rest)| rest)
-        );
-        read.wrong(
-            "database_url",
-            found,
-            format!("+{driver} names a driver of another language"),
-            format!("write VESTIBULE_DATABASE_URL={line}"),
-        );
-        return None;
-    }
-    match scheme {
-        "sqlite" => {
-            let path = text
-                .strip_prefix("sqlite://")
-                .or_else(|| text.strip_prefix("sqlite:"))
-                .unwrap_or_default();
-            if path.is_empty() || path.contains(":memory:") || path.contains('?') {
-                read.wrong(
-                    "database_url",
-                    found,
-                    "it names no file; accounts are kept in one",
-                    "write database_url = \"sqlite://vestibule.db\"",
-                );
-                return None;
-            }
-            Some(sources::plain(data_dir.join(path)))
-        }
-        "postgres" | "postgresql" => {
-            read.wrong(
-                "database_url",
-                found,
-                "this version keeps its data in SQLite; PostgreSQL comes with a later one",
-                "write database_url = \"sqlite://vestibule.db\"",
-            );
-            None
-        }
-        _ => {
-            read.wrong(
-                "database_url",
-                found,
-                "it is no database that Vestibule knows",
-                "write database_url = \"sqlite://vestibule.db\"",
-            );
-            None
-        }
-    }
-}
-
-/// A database URL without its password.
-fn without_password(text: &str) -> String {
-    match (text.split_once("://"), text.rfind('@')) {
-        (Some((scheme, rest)), Some(at)) if at > scheme.len() + 3 => {
-            let user = rest.split([':', '@']).next().unwrap_or_default();
-            format!("{scheme}://{user}:...{}", &text[at..])
-        }
-        _ => text.to_owned(),
-    }
 }
 
 fn secret_of(read: &mut Resolver<'_>, key: &str) -> Option<Secret> {

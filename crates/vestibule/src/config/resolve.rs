@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
+use super::database;
 use super::errors::ConfigError;
 use super::keys::{self, Key, Shape};
 use super::sources::Sources;
@@ -124,6 +125,10 @@ impl<'a> Resolver<'a> {
         let (found, origin) = self.look(name, key)?;
         let value = match &found {
             _ if key.secret => "(set)".to_owned(),
+            // All of it but the password.
+            Found::Text(text) if name == "database_url" => {
+                format!("{:?}", database::without_password(text))
+            }
             Found::Text(text) => format!("{text:?}"),
             Found::Boolean(value) => value.to_string(),
             Found::List(list) => format!("{list:?}"),

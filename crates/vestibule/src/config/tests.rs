@@ -39,7 +39,7 @@ fn two_variables_are_enough_for_google() {
     );
     assert_eq!(config.providers[0].name, "Google");
     assert_eq!(config.public_url(), "http://localhost:8000");
-    assert!(config.database().ends_with("vestibule.db"));
+    assert!(config.database().to_string().ends_with("vestibule.db"));
     assert!(config.check_for_serving().is_ok());
     assert!(config.warnings().is_empty(), "{:?}", config.warnings());
 }
@@ -282,8 +282,16 @@ fn what_would_not_do_is_refused_with_the_key_and_the_line_that_would() {
         (
             &[],
             "database_url = \"postgres://u:hunter2@h/d\"",
-            "database_url",
-            "sqlite://",
+            if cfg!(feature = "postgres") {
+                "secret"
+            } else {
+                "database_url"
+            },
+            if cfg!(feature = "postgres") {
+                "openssl rand -hex 32"
+            } else {
+                "features = [\"postgres\"]"
+            },
         ),
         (
             &[("DATABASE_URL", "postgresql+asyncpg://u:hunter2@h/d")],
@@ -486,9 +494,34 @@ allow_http_hosts = ["keycloak"]
 #[test]
 fn a_shared_database_variable_is_ours_only_where_it_names_a_database_that_we_know() {
     let config = load(&[("DATABASE_URL", "mysql://u@h/d")], "").unwrap();
-    assert!(config.database().ends_with("vestibule.db"));
+    assert!(config.database().to_string().ends_with("vestibule.db"));
     let config = load(&[("DATABASE_URL", "sqlite:///srv/app.db")], "").unwrap();
-    assert_eq!(config.database(), Path::new("/srv/app.db"));
+    assert_eq!(config.database(), &Database::Sqlite("/srv/app.db".into()));
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn a_postgresql_url_is_taken_with_a_secret_and_shown_without_its_password() {
+    let secret = "0f2d6a9c4b8e71350f2d6a9c4b8e7135";
+    for (schema, expected) in [("", "vestibule"), ("database_schema = \"auth\"", "auth")] {
+        let file = format!(
+            "database_url = \"postgres://u:hunter2@one,two/d?prepare=false\"\nsecret = \"{secret}\"\n{schema}"
+        );
+        let config = load(&[], &file).unwrap();
+        let Database::Postgres { url, schema } = config.database() else {
+            panic!("{config:?}")
+        };
+        assert_eq!(url.expose(), "postgres://u:hunter2@one,two/d?prepare=false");
+        assert_eq!(schema, expected);
+        assert!(config.warnings().is_empty(), "{:?}", config.warnings());
+        let shown: Vec<_> = config.show().iter().map(|one| one.value.as_str()).collect();
+        let said = format!("{config:?} {} {shown:?}", config.database());
+        assert!(
+            !said.contains("hunter2") && !said.contains(secret),
+            "{said}"
+        );
+        assert!(said.contains("one,two"), "{said}");
+    }
 }
 
 #[test]

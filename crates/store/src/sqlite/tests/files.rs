@@ -7,8 +7,9 @@ use rusqlite::Connection;
 use vestibule_accounts::{ApplyError, SessionHash, SessionKey, Store, StoreError, UserQuery};
 
 use super::{File, NOW, count, names, put, sign_in};
+use crate::OpenMode;
 use crate::sqlite::migrate::{MIGRATIONS, apply, copy_name};
-use crate::sqlite::{OpenError, OpenMode, SqliteStore};
+use crate::sqlite::{OpenError, SqliteStore};
 
 const ONE: (i64, &str) = (
     1,

@@ -1,0 +1,236 @@
+//! The PostgreSQL store on a real server: the suite of every store in three ways, and what only a server can do to one.
+//! Where there is no PostgreSQL the tests are listed as ignored, with the reason; with `VESTIBULE_TEST_REQUIRE=all` that
+//! is a failure.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test shall fail where the machine does not do"
+)]
+
+#[path = "postgres/outages.rs"]
+mod outages;
+#[path = "postgres/replicas.rs"]
+mod replicas;
+#[path = "support/server.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod server;
+#[path = "postgres/tls.rs"]
+mod tls;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use libtest_mimic::{Arguments, Trial};
+use tokio_postgres::{Client, NoTls};
+use vestibule_accounts::{
+    Act, IdentityRecord, NewSession, NewUser, SessionHash, SessionId, SignIn, StateHash, Store,
+    Timestamp, UserId,
+};
+use vestibule_store::{OpenMode, PostgresStore, conformance};
+
+use server::Server;
+
+const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
+
+/// The ways in which the whole suite is run: their names, and what they add to the URL.
+const WAYS: &[(&str, &str)] = &[
+    ("read_committed", ""),
+    (
+        "serializable",
+        "&options=-c%20default_transaction_isolation%3Dserializable",
+    ),
+    (
+        "repeatable_read",
+        "&options=-c%20default_transaction_isolation%3Drepeatable%5C%20read",
+    ),
+    ("unprepared", "&prepare=false"),
+];
+
+/// A server, and a schema of its own for each test.
+#[derive(Clone)]
+pub(crate) struct Place {
+    server: Arc<Server>,
+    schema: String,
+}
+
+impl Place {
+    fn new(server: &Arc<Server>) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        Self {
+            server: server.clone(),
+            schema: format!("case_{}", NEXT.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+
+    pub(crate) async fn store(&self, more: &str) -> Arc<PostgresStore> {
+        let url = format!("{}{more}", self.server.url(&self.schema));
+        let store = PostgresStore::open(&url, &self.schema, OpenMode::Serve).await;
+        Arc::new(store.unwrap())
+    }
+
+    /// A connection beside the store's.
+    pub(crate) async fn outsider(&self) -> Client {
+        let url = format!(
+            "{}&options=-c%20search_path%3D{}",
+            self.server.url("outsider"),
+            self.schema
+        );
+        let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+
+    pub(crate) async fn count(&self, table: &str) -> i64 {
+        let text = format!("SELECT count(*) FROM {table}");
+        let row = self.outsider().await.query_one(&text, &[]).await;
+        row.unwrap().get(0)
+    }
+}
+
+pub(crate) fn bytes<const N: usize>(number: u32) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes[N - 4..].copy_from_slice(&number.to_be_bytes());
+    bytes
+}
+
+/// The first sign-in of a person with this number.
+pub(crate) fn sign_in(number: u32) -> SignIn {
+    SignIn {
+        act: Act::Create {
+            user: NewUser {
+                id: UserId::new(NOW, bytes(number)),
+                email: None,
+                name: None,
+                picture: None,
+            },
+            evict: None,
+        },
+        identity: IdentityRecord {
+            issuer: "https://idp.example".into(),
+            subject: number.to_string(),
+            provider: "idp".into(),
+            email: None,
+            email_verified: false,
+            name: None,
+            picture: None,
+        },
+        session: NewSession {
+            id: SessionId::new(NOW, bytes(number)),
+            hash: SessionHash::from_bytes(bytes(number)),
+            provider: "idp".into(),
+            expires_at: NOW.plus_seconds(86_400),
+            idle_seconds: 3_600,
+        },
+        replaces: None,
+        hand_over: None,
+        claim: StateHash::from_bytes(bytes(number)),
+        now: NOW,
+    }
+}
+
+fn run(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(test);
+}
+
+type Case = (
+    &'static str,
+    fn(Place) -> std::pin::Pin<Box<dyn Future<Output = ()>>>,
+);
+
+macro_rules! cases {
+    ($($module:ident :: $name:ident),* $(,)?) => {
+        vec![$((stringify!($name), |place| Box::pin($module::$name(place)))),*]
+    };
+}
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let programs = server::programs();
+    let missing = programs.is_none();
+    let server: Arc<std::sync::OnceLock<Arc<Server>>> = Arc::default();
+    let start = move || {
+        let programs = programs.as_ref().unwrap();
+        server
+            .get_or_init(|| Arc::new(Server::start(programs)))
+            .clone()
+    };
+
+    let mut trials: Vec<(String, Box<dyn FnOnce() + Send>)> = Vec::new();
+    for (way, more) in WAYS {
+        for (name, behaviour) in conformance::behaviours() {
+            let start = start.clone();
+            let test = move || {
+                let place = Place::new(&start());
+                run(async {
+                    let store: Arc<dyn Store> = place.store(more).await;
+                    behaviour(store).await;
+                });
+            };
+            trials.push((format!("{way}::{name}"), Box::new(test)));
+        }
+    }
+    let cases: Vec<Case> = cases![
+        replicas::a_schema_is_made_once_by_servers_that_start_together,
+        replicas::the_command_line_makes_nothing,
+        replicas::a_newer_and_a_changed_schema_are_refused,
+        replicas::what_does_not_do_is_refused_with_words,
+        replicas::two_replicas_make_one_user_of_one_person,
+        replicas::a_state_is_used_on_every_replica,
+        replicas::a_second_secret_is_refused,
+        replicas::registering_beside_creating_leaves_one_holder_of_an_address,
+        replicas::a_code_that_moves_to_a_new_session_is_still_redeemed,
+        replicas::pruning_goes_by_the_clock_of_the_database,
+        replicas::pruning_removes_five_hundred_rows_at_a_time,
+        replicas::an_application_may_refer_to_our_users,
+        replicas::a_server_that_takes_no_writes_is_not_ready,
+        replicas::of_several_servers_the_one_that_takes_writes_is_used,
+        outages::connections_that_are_cut_do_not_split_or_fail_a_verb,
+        outages::a_commit_whose_answer_is_lost_is_known,
+        outages::a_commit_that_never_arrived_is_done_once,
+        outages::a_pool_that_is_used_up_fails_fast,
+    ];
+    for (name, case) in cases {
+        let start = start.clone();
+        let test = move || run(case(Place::new(&start())));
+        trials.push((name.into(), Box::new(test)));
+    }
+    // They change their server: each has one of its own.
+    let cases: Vec<Case> = cases![
+        outages::a_server_that_restarts_is_missed_while_it_is_away_alone,
+        tls::a_certificate_that_does_not_hold_is_never_spoken_to,
+    ];
+    for (name, case) in cases {
+        let programs = server::programs();
+        let test = move || {
+            run(case(Place::new(&Arc::new(Server::start(
+                &programs.unwrap(),
+            )))))
+        };
+        trials.push((name.into(), Box::new(test)));
+    }
+
+    let reason = "PostgreSQL is missing: apt-get install postgresql";
+    let required = std::env::var("VESTIBULE_TEST_REQUIRE").is_ok_and(|value| value == "all");
+    let trials = trials
+        .into_iter()
+        .map(|(name, test)| match (missing, required) {
+            (false, _) => Trial::test(name, move || {
+                test();
+                Ok(())
+            }),
+            (true, true) => Trial::test(name, move || Err(reason.into())),
+            (true, false) => Trial::test(name, || Ok(()))
+                .with_kind(reason)
+                .with_ignored_flag(true),
+        })
+        .collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    // `exit` runs no destructors, and the server is to end.
+    drop(start);
+    conclusion.exit();
+}

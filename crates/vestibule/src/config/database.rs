@@ -1,0 +1,206 @@
+//! Where accounts are kept: an SQLite file, or a schema of a PostgreSQL database. Its password is never printed.
+
+use core::fmt;
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::resolve::{Origin, Resolver};
+use super::sources;
+
+/// The schema of PostgreSQL where nothing else is said.
+const SCHEMA: &str = "vestibule";
+
+/// Where accounts are kept.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Database {
+    /// In this SQLite file.
+    Sqlite(PathBuf),
+    /// In a PostgreSQL database.
+    Postgres {
+        /// How it is reached.
+        url: DatabaseUrl,
+        /// The schema in it that is ours.
+        schema: String,
+    },
+}
+
+/// The file, or the URL without its password.
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => fmt::Display::fmt(&path.display(), f),
+            Self::Postgres { url, schema } => {
+                write!(f, "{}, schema {schema}", without_password(url.expose()))
+            }
+        }
+    }
+}
+
+/// A URL that may hold a password.
+#[derive(Clone, Eq, PartialEq)]
+pub struct DatabaseUrl(Zeroizing<String>);
+
+impl DatabaseUrl {
+    /// The whole of it. The only door out.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DatabaseUrl(..)")
+    }
+}
+
+pub(super) fn database(
+    read: &mut Resolver<'_>,
+    data_dir: &Path,
+    warnings: &mut Vec<String>,
+) -> Option<Database> {
+    let found = read.text("database_url").or_else(|| {
+        // Other programs share this variable: only what is a database of a kind that we know is meant for us.
+        let (text, origin) = read.variable("DATABASE_URL")?;
+        let scheme = text.split([':', '+']).next().unwrap_or_default();
+        let is_ours = matches!(scheme, "sqlite" | "postgres" | "postgresql");
+        is_ours.then(|| {
+            read.show(
+                "database_url",
+                format!("{:?}", without_password(&text)),
+                &origin,
+            );
+            (text, origin)
+        })
+    });
+    let schema = read.text("database_schema").map(|(schema, _)| schema);
+    let is_postgres = found
+        .as_ref()
+        .is_some_and(|(text, _)| text.starts_with("postgres"));
+    if schema.is_some() && !is_postgres {
+        warnings.push("database_schema is for PostgreSQL; with SQLite it does nothing".into());
+    }
+    let Some((text, origin)) = found else {
+        read.show(
+            "database_url",
+            "\"sqlite://vestibule.db\"".into(),
+            &Origin::Default,
+        );
+        return Some(Database::Sqlite(data_dir.join("vestibule.db")));
+    };
+    let found = format!("{:?} from {origin}", without_password(&text));
+    let scheme = text.split(':').next().unwrap_or_default();
+    if let Some((plain, driver)) = scheme.split_once('+') {
+        let line = format!(
+            "{plain}:{}",
+            without_password(&text)
+                .split_once(':')
+                .map_or("", |(_, rest)| rest)
+        );
+        read.wrong(
+            "database_url",
+            found,
+            format!("+{driver} names a driver of another language"),
+            format!("write VESTIBULE_DATABASE_URL={line}"),
+        );
+        return None;
+    }
+    match scheme {
+        "sqlite" => {
+            let path = text
+                .strip_prefix("sqlite://")
+                .or_else(|| text.strip_prefix("sqlite:"))
+                .unwrap_or_default();
+            if path.is_empty() || path.contains(":memory:") || path.contains('?') {
+                read.wrong(
+                    "database_url",
+                    found,
+                    "it names no file; accounts are kept in one",
+                    "write database_url = \"sqlite://vestibule.db\"",
+                );
+                return None;
+            }
+            Some(Database::Sqlite(sources::plain(data_dir.join(path))))
+        }
+        "postgres" | "postgresql" if cfg!(feature = "postgres") => Some(Database::Postgres {
+            url: DatabaseUrl(Zeroizing::new(text)),
+            schema: schema.unwrap_or_else(|| {
+                read.show("database_schema", format!("{SCHEMA:?}"), &Origin::Default);
+                SCHEMA.to_owned()
+            }),
+        }),
+        "postgres" | "postgresql" => {
+            read.wrong(
+                "database_url",
+                found,
+                "this program was built without PostgreSQL",
+                "write in Cargo.toml: vestibule = { version = \"..\", features = [\"postgres\"] }; or write database_url = \"sqlite://vestibule.db\"",
+            );
+            None
+        }
+        _ => {
+            read.wrong(
+                "database_url",
+                found,
+                "it is no database that Vestibule knows",
+                "write database_url = \"sqlite://vestibule.db\"",
+            );
+            None
+        }
+    }
+}
+
+/// Says that there is no secret. One of our own making would be another on each server.
+pub(super) fn needs_secret(read: &mut Resolver<'_>) {
+    if read.errors.iter().any(|error| error.key == "secret") {
+        return;
+    }
+    read.wrong(
+        "secret",
+        String::new(),
+        "with PostgreSQL it is required: every server on one database needs the same",
+        "make one with: openssl rand -hex 32; and set VESTIBULE_SECRET to it on each",
+    );
+}
+
+/// A database URL without its password, wherever it stands.
+pub(super) fn without_password(text: &str) -> String {
+    let text = match (text.split_once("://"), text.rfind('@')) {
+        (Some((scheme, rest)), Some(at)) if at > scheme.len() + 3 => {
+            let user = rest.split([':', '@']).next().unwrap_or_default();
+            format!("{scheme}://{user}:...{}", &text[at..])
+        }
+        _ => text.to_owned(),
+    };
+    match text.split_once("password=") {
+        Some((before, after)) => {
+            let rest = after.find('&').map_or("", |end| &after[end..]);
+            format!("{before}password=...{rest}")
+        }
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_never_printed() {
+        for url in [
+            "postgres://u:hunter2@h/d",
+            "postgres://u:hunter2@one,two/d?prepare=false",
+            "postgres://u@h/d?password=hunter2&sslmode=require",
+            "postgres:///d?user=u&password=hunter2",
+            "postgres://u:p@hunter2@h/d",
+        ] {
+            let database = Database::Postgres {
+                url: DatabaseUrl(Zeroizing::new(url.into())),
+                schema: SCHEMA.into(),
+            };
+            let said = format!("{database} {database:?} {}", without_password(url));
+            assert!(!said.contains("hunter2"), "{said}");
+        }
+    }
+}
