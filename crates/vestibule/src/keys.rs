@@ -265,9 +265,11 @@ impl Vestibule {
             key.kid.clone(),
             key.active_from.plus_seconds(PUBLISHED_AFTER_USE),
         );
+        // The first key of a database follows nobody: no news.
+        let is_first = add == AddKey::IfNewestIs(None);
         let added = self.inner.store.add_signing_key(key, retire_at, add).await;
         self.inner.keys.forget();
-        if added? {
+        if added? && !is_first {
             tracing::info!(event = "key.rotated", kid);
         }
         Ok(())
