@@ -124,7 +124,8 @@ pub struct SignedIn {
     pub user: User,
 }
 
-/// What a store knows that bears on a verified identity.
+/// What a store knows that bears on a verified identity. Where the identity belongs to somebody, that decides, and a
+/// store need not look for the address.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Known {
     /// The user that this identity belongs to.

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use vestibule_accounts::{
     Act, ApplyError, Claim, Decision, EmailFact, IdentityFacts, IdentityRecord, Intent, NewSession,
-    NewUser, Session, SessionId, SessionToken, SignIn, SignedIn, StateHash, UserId, decide,
+    NewUser, Session, SessionId, SessionKey, SessionToken, SignIn, SignedIn, StateHash, UserId,
+    decide,
 };
 use vestibule_oidc::{
     self as oidc, CallbackQuery, EmailClaim, FlowSecret, LoginRequest, Prompt, Provider,
@@ -25,6 +26,7 @@ use crate::oauth::reply::ReplyTo;
 use crate::oauth::request::{self, AuthorizationRequest, Refused};
 use crate::return_to::ReturnTo;
 use crate::seal::Purpose;
+use crate::sessions::Believed;
 
 /// All outbound requests of one callback end within this time together, so that the browser has its answer within ten
 /// seconds (S24).
@@ -466,12 +468,10 @@ impl Vestibule {
                 claim,
                 now,
             };
+            let (before, ticket) = (self.inner.clock.monotonic(), self.inner.sessions.ticket());
             match self.inner.store.apply(sign_in).await {
                 Ok(applied) => {
-                    // Also by its grants, which hang on the new session now: a later sign-out must find them.
-                    if let Some(old) = applied.replaced {
-                        self.inner.sessions.forget_session(old);
-                    }
+                    let key = SessionKey::Cookie(session.hash);
                     let session = Session {
                         id: session.id,
                         user: applied.user.id,
@@ -482,7 +482,15 @@ impl Vestibule {
                         idle_seconds: session.idle_seconds,
                     };
                     let user = applied.user;
-                    return Ok((SignedIn { session, user }, handed));
+                    let signed_in = SignedIn { session, user };
+                    // What was just written need not be read for the request that follows.
+                    let believed = Arc::new(Believed::new(signed_in.clone()));
+                    self.inner.sessions.remember(key, before, ticket, believed);
+                    // Also by its grants, which hang on the new session now: a later sign-out must find them.
+                    if let Some(old) = applied.replaced {
+                        self.inner.sessions.forget_session(old);
+                    }
+                    return Ok((signed_in, handed));
                 }
                 Err(ApplyError::Conflict | ApplyError::Stale) => {}
                 Err(ApplyError::Store(error)) => return Err(error.into()),

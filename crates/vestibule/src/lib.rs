@@ -68,6 +68,7 @@ use crate::clock::Clock;
 pub use crate::error::{Code, Failure, Fault};
 pub use crate::frontend::{Frontend, HandOff, RedirectUri, RedirectUriError, TokenFormat};
 pub use crate::http::{Received, Transport, TransportError};
+use crate::sessions::Believed;
 pub use crate::start::{Builder, ProviderChoice, StartError, google, openid_provider};
 pub use crate::web::{CurrentUser, OptionalUser, Rejection, RouteClash, Superuser, VerifiedUser};
 
@@ -147,12 +148,12 @@ impl Vestibule {
     pub(crate) async fn signed_in(
         &self,
         token: &SessionToken,
-    ) -> Result<Option<Arc<SignedIn>>, Failure> {
+    ) -> Result<Option<Arc<Believed>>, Failure> {
         self.alive(SessionKey::Cookie(token.hash())).await
     }
 
     /// The live session that is found so and its user. What was read within the last second is believed.
-    pub(crate) async fn alive(&self, key: SessionKey) -> Result<Option<Arc<SignedIn>>, Failure> {
+    pub(crate) async fn alive(&self, key: SessionKey) -> Result<Option<Arc<Believed>>, Failure> {
         let before = self.inner.clock.monotonic();
         let ticket = match self.inner.sessions.recall(&key, before) {
             Ok(signed_in) => return Ok(Some(signed_in)),
@@ -162,7 +163,7 @@ impl Vestibule {
         let Some(signed_in) = self.inner.store.session(key, now).await? else {
             return Ok(None);
         };
-        let signed_in = Arc::new(signed_in);
+        let signed_in = Arc::new(Believed::new(signed_in));
         self.inner
             .sessions
             .remember(key, before, ticket, signed_in.clone());

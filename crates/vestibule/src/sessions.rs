@@ -2,8 +2,10 @@
 //! monotonic clock, counted from before the read; who ends a session forgets it here after COMMIT and before answering.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use vestibule_accounts::{SessionHash, SessionId, SessionKey, SignedIn};
 
@@ -11,6 +13,41 @@ use vestibule_accounts::{SessionHash, SessionId, SessionKey, SignedIn};
 const BELIEF: Duration = Duration::from_secs(1);
 /// How many are remembered at most.
 const MAX: usize = 16_384;
+/// How many there may be before the first look for those that are over.
+const FEW: usize = 256;
+
+/// A live session and its user, and the answer of `/users/me` once it was made: it is believed as long as the session.
+#[derive(Debug)]
+pub(crate) struct Believed {
+    signed_in: SignedIn,
+    me: OnceLock<Bytes>,
+}
+
+impl Believed {
+    pub(crate) fn new(signed_in: SignedIn) -> Self {
+        Self {
+            signed_in,
+            me: OnceLock::new(),
+        }
+    }
+
+    /// The answer of `/users/me`, if it was made.
+    pub(crate) fn me(&self) -> Option<Bytes> {
+        self.me.get().cloned()
+    }
+
+    /// Keeps the answer of `/users/me`. Where two made it at once, the first stays.
+    pub(crate) fn keep_me(&self, body: Bytes) {
+        let _ = self.me.set(body);
+    }
+}
+
+impl core::ops::Deref for Believed {
+    type Target = SignedIn;
+    fn deref(&self) -> &SignedIn {
+        &self.signed_in
+    }
+}
 
 /// What is believed, and the count of forgettings: a read that began before one may not be remembered after it.
 #[derive(Debug, Default)]
@@ -20,13 +57,31 @@ pub(crate) struct Sessions {
 
 #[derive(Debug, Default)]
 struct Inner {
-    seen: HashMap<SessionKey, (Duration, Arc<SignedIn>)>,
+    seen: HashMap<SessionKey, (Duration, Arc<Believed>)>,
     forgotten: u64,
+    /// With how many the next look for those that are over comes.
+    sweep_at: usize,
+}
+
+impl Inner {
+    /// Drops what is believed no longer whenever there is twice as much as the last time, so that the memory follows
+    /// the number of people who came within a second.
+    fn make_room(&mut self, now: Duration) {
+        if self.seen.len() < self.sweep_at.max(FEW) {
+            return;
+        }
+        self.seen
+            .retain(|_, (at, _)| now.saturating_sub(*at) < BELIEF);
+        if self.seen.len() >= MAX {
+            self.seen.clear();
+        }
+        self.sweep_at = (self.seen.len() * 2).min(MAX);
+    }
 }
 
 impl Sessions {
     /// The session as it was within the last second, or a ticket for reading it.
-    pub(crate) fn recall(&self, key: &SessionKey, now: Duration) -> Result<Arc<SignedIn>, u64> {
+    pub(crate) fn recall(&self, key: &SessionKey, now: Duration) -> Result<Arc<Believed>, u64> {
         let inner = self.lock();
         match inner.seen.get(key) {
             Some((seen_at, signed_in)) if now.saturating_sub(*seen_at) < BELIEF => {
@@ -36,26 +91,24 @@ impl Sessions {
         }
     }
 
-    /// Remembers what was read since `seen_at`, unless something was forgotten meanwhile.
+    /// A ticket for what the caller is about to read or write.
+    pub(crate) fn ticket(&self) -> u64 {
+        self.lock().forgotten
+    }
+
+    /// Remembers what was read or written since `seen_at`, unless something was forgotten meanwhile.
     pub(crate) fn remember(
         &self,
         key: SessionKey,
         seen_at: Duration,
         ticket: u64,
-        signed_in: Arc<SignedIn>,
+        signed_in: Arc<Believed>,
     ) {
         let mut inner = self.lock();
         if inner.forgotten != ticket {
             return;
         }
-        if inner.seen.len() >= MAX {
-            inner
-                .seen
-                .retain(|_, (at, _)| seen_at.saturating_sub(*at) < BELIEF);
-            if inner.seen.len() >= MAX {
-                inner.seen.clear();
-            }
-        }
+        inner.make_room(seen_at);
         inner.seen.insert(key, (seen_at, signed_in));
     }
 

@@ -65,10 +65,10 @@ pub(crate) struct AccessToken {
 /// Tokens that were verified, by the SHA-256 of the whole token. A hit is believed only while the token lives and its
 /// key is published.
 #[derive(Debug, Default)]
-pub(crate) struct VerifiedTokens(Mutex<HashMap<[u8; 32], AccessToken>>);
+pub(crate) struct VerifiedTokens(Mutex<HashMap<[u8; 32], Arc<AccessToken>>>);
 
 impl VerifiedTokens {
-    fn recall(&self, hash: &[u8; 32], now: Timestamp, keys: &Keyring) -> Option<AccessToken> {
+    fn recall(&self, hash: &[u8; 32], now: Timestamp, keys: &Keyring) -> Option<Arc<AccessToken>> {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let token = seen.get(hash)?;
         if token.expires_at > now.seconds() && keys.holds(&token.kid) {
@@ -78,7 +78,7 @@ impl VerifiedTokens {
         None
     }
 
-    fn remember(&self, hash: [u8; 32], token: AccessToken, now: Timestamp) {
+    fn remember(&self, hash: [u8; 32], token: Arc<AccessToken>, now: Timestamp) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.len() >= MAX_REMEMBERED {
             seen.retain(|_, token| token.expires_at > now.seconds());
@@ -207,7 +207,7 @@ impl Vestibule {
     pub(crate) async fn verify_access_token(
         &self,
         token: &str,
-    ) -> Result<Option<AccessToken>, Failure> {
+    ) -> Result<Option<Arc<AccessToken>>, Failure> {
         let (now, keys) = (self.now(), self.keyring().await?);
         let hash = sha256(token.as_bytes());
         if let Some(known) = self.inner.verified_tokens.recall(&hash, now, &keys) {
@@ -216,6 +216,7 @@ impl Vestibule {
         let Some(read) = self.read_access_token(token, &keys, now) else {
             return Ok(None);
         };
+        let read = Arc::new(read);
         self.inner.verified_tokens.remember(hash, read.clone(), now);
         Ok(Some(read))
     }
@@ -415,7 +416,7 @@ mod tests {
                 issued_at: 0,
                 expires_at: 2,
             };
-            tokens.remember(hash, token, Timestamp::from_seconds(1));
+            tokens.remember(hash, Arc::new(token), Timestamp::from_seconds(1));
         }
         assert!(tokens.0.lock().unwrap().len() <= MAX_REMEMBERED);
     }

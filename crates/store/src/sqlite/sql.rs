@@ -20,10 +20,10 @@ pub(super) const SELECT_USERS: &str = "SELECT id, version, email, claimed_email,
 pub(super) const SELECT_USER_BY_EMAIL: &str = "SELECT id, version, email, claimed_email, password_hash IS NOT NULL, name, picture, is_active, is_superuser, created_at, updated_at FROM vestibule_users WHERE email_key = ?1";
 pub(super) const SELECT_ACCOUNT: &str =
     "SELECT id, version, is_active FROM vestibule_users WHERE id = ?1";
-pub(super) const SELECT_OWNER: &str =
-    "SELECT id, version, is_active FROM vestibule_users WHERE email_key = ?1";
 pub(super) const SELECT_CLAIMANT: &str = "SELECT id, version, is_active FROM vestibule_users WHERE claimed_email_key = ?1 ORDER BY id LIMIT 1";
-pub(super) const SELECT_IDENTITY_OWNER: &str = "SELECT vestibule_users.id, version, is_active FROM vestibule_identities JOIN vestibule_users ON vestibule_users.id = user WHERE issuer = ?1 AND subject = ?2";
+/// One statement, so that one snapshot answers all three: whose identity it is (0), who owns the address (1), who claims
+/// it (2). Rows come in this order, and what is not asked for is not read.
+pub(super) const SELECT_KNOWN: &str = "SELECT users.id, users.version, users.is_active, 0 FROM vestibule_identities JOIN vestibule_users AS users ON users.id = user WHERE issuer = ?1 AND subject = ?2 UNION ALL SELECT id, version, is_active, 1 FROM vestibule_users WHERE email_key = ?3 UNION ALL SELECT * FROM (SELECT id, version, is_active, 2 FROM vestibule_users WHERE claimed_email_key = ?3 ORDER BY id LIMIT 1)";
 pub(super) const INSERT_USER: &str = "INSERT INTO vestibule_users (id, version, email, email_key, name, picture, is_active, is_superuser, created_at, updated_at) VALUES (?1, 1, ?2, ?3, ?4, ?5, 1, 0, ?6, ?6)";
 pub(super) const INSERT_PASSWORD_USER: &str = "INSERT INTO vestibule_users (id, version, claimed_email, claimed_email_key, password_hash, is_active, is_superuser, created_at, updated_at) VALUES (?1, 1, ?2, ?3, ?4, 1, 0, ?5, ?5)";
 pub(super) const SELECT_HAS_ADDRESS: &str = "SELECT EXISTS (SELECT 1 FROM vestibule_users WHERE email_key = ?1) OR EXISTS (SELECT 1 FROM vestibule_users WHERE claimed_email_key = ?1)";

@@ -83,20 +83,19 @@ fn insert_new(
     }
 }
 
-/// The account as it was decided on, or `Stale`.
-fn unchanged(connection: &Connection, expected: &Account) -> Result<(), JobError<ApplyError>> {
-    match one(
-        connection,
-        sql::SELECT_ACCOUNT,
-        [expected.user.as_bytes()],
-        rows::account,
-    )? {
-        Some(found) if found == *expected => Ok(()),
+/// The user as it was decided on, or `Stale`.
+fn unchanged(connection: &Connection, expected: &Account) -> Result<User, JobError<ApplyError>> {
+    match read_user(connection, expected.user)? {
+        Some(found) if found.account() == *expected => Ok(found),
         _ => Err(JobError::Domain(ApplyError::Stale)),
     }
 }
 
-fn active(connection: &Connection, expected: &Account) -> Result<(), JobError<ApplyError>> {
+fn read_user(connection: &Connection, id: UserId) -> rusqlite::Result<Option<User>> {
+    one(connection, sql::SELECT_USER, [id.as_bytes()], rows::user)
+}
+
+fn active(connection: &Connection, expected: &Account) -> Result<User, JobError<ApplyError>> {
     if !expected.is_active {
         return Err(JobError::Domain(ApplyError::Stale));
     }
@@ -126,9 +125,9 @@ fn insert_identity(
 /// A whole sign-in, inside of a savepoint.
 fn apply(connection: &Connection, sign_in: &SignIn) -> Result<Applied, JobError<ApplyError>> {
     let (record, now) = (&sign_in.identity, sign_in.now);
-    let id = match &sign_in.act {
+    let user = match &sign_in.act {
         Act::SignIn(account) => {
-            active(connection, account)?;
+            let user = active(connection, account)?;
             let params = (
                 &record.issuer,
                 &record.subject,
@@ -143,7 +142,7 @@ fn apply(connection: &Connection, sign_in: &SignIn) -> Result<Applied, JobError<
             if execute(connection, sql::UPDATE_IDENTITY, params)? == 0 {
                 return Err(JobError::Domain(ApplyError::Stale));
             }
-            account.user
+            Some(user)
         }
         Act::Link(account) => {
             active(connection, account)?;
@@ -153,7 +152,7 @@ fn apply(connection: &Connection, sign_in: &SignIn) -> Result<Applied, JobError<
                 sql::RAISE_VERSION,
                 (account.user.as_bytes(), now.micros()),
             )?;
-            account.user
+            read_user(connection, account.user)?
         }
         Act::Create { user, evict } => {
             if let Some(claimant) = evict {
@@ -190,9 +189,10 @@ fn apply(connection: &Connection, sign_in: &SignIn) -> Result<Applied, JobError<
                 ),
             )?;
             insert_identity(connection, user.id, record, now)?;
-            user.id
+            read_user(connection, user.id)?
         }
     };
+    let user = user.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     let session = &sign_in.session;
     execute(
         connection,
@@ -200,7 +200,7 @@ fn apply(connection: &Connection, sign_in: &SignIn) -> Result<Applied, JobError<
         (
             session.hash.as_bytes(),
             session.id.as_bytes(),
-            id.as_bytes(),
+            user.id.as_bytes(),
             &session.provider,
             now.micros(),
             session.expires_at.micros(),
@@ -208,7 +208,7 @@ fn apply(connection: &Connection, sign_in: &SignIn) -> Result<Applied, JobError<
         ),
     )?;
     let replaced = match &sign_in.replaces {
-        Some(old) => replace_session(connection, old, session.id, id, now)?,
+        Some(old) => replace_session(connection, old, session.id, user.id, now)?,
         None => None,
     };
     if let Some(hand_over) = &sign_in.hand_over {
@@ -219,8 +219,6 @@ fn apply(connection: &Connection, sign_in: &SignIn) -> Result<Applied, JobError<
         sql::INSERT_CLAIM,
         (now.micros(), sign_in.claim.as_bytes()),
     )?;
-    let user = one(connection, sql::SELECT_USER, [id.as_bytes()], rows::user)?
-        .ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     Ok(Applied { user, replaced })
 }
 
@@ -296,29 +294,23 @@ impl Store for SqliteStore {
     ) -> BoxFuture<'_, Result<Known, StoreError>> {
         Box::pin(async move {
             self.readers.read(|connection| {
-                // One snapshot for all three reads.
-                let snapshot = connection.unchecked_transaction()?;
-                let identity = one(
-                    &snapshot,
-                    sql::SELECT_IDENTITY_OWNER,
-                    (&issuer, &subject),
-                    rows::account,
-                )?;
-                let (mut owner, mut claimant) = (None, None);
-                if let Some(key) = &email {
-                    owner = one(&snapshot, sql::SELECT_OWNER, [key.as_str()], rows::account)?;
-                    claimant = one(
-                        &snapshot,
-                        sql::SELECT_CLAIMANT,
-                        [key.as_str()],
-                        rows::account,
-                    )?;
+                let mut select = connection.prepare_cached(sql::SELECT_KNOWN)?;
+                let key = email.as_ref().map(EmailKey::as_str);
+                let mut found = select.query((&issuer, &subject, key))?;
+                let mut known = Known::default();
+                while let Some(row) = found.next()? {
+                    let account = rows::account(row)?;
+                    match row.get(3)? {
+                        0 => {
+                            known.identity = Some(account);
+                            // Whose address it is decides nothing for an identity that is known.
+                            break;
+                        }
+                        1 => known.owner = Some(account),
+                        _ => known.claimant = Some(account),
+                    }
                 }
-                Ok(Known {
-                    identity,
-                    owner,
-                    claimant,
-                })
+                Ok(known)
             })
         })
     }

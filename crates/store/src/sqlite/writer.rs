@@ -1,7 +1,8 @@
-//! The one writer. It drains its queue into one transaction, a savepoint each, and answers after COMMIT, never before.
+//! The one writer. It drains its queue into one transaction and answers after COMMIT, never before.
 //!
-//! A failed COMMIT fails the whole batch. A job that fails is rolled back to its savepoint; where SQLite ended the whole
-//! transaction, the batch is run again one by one. A job that panics is caught, and the writer lives on.
+//! A failed COMMIT fails the whole batch. Every job but the first has a savepoint, and one that fails is rolled back to
+//! it; the first needs none, for there is nothing before it to keep. Where SQLite ended the whole transaction, the batch
+//! is run again one by one. A job that panics is caught, and the writer lives on.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -41,7 +42,7 @@ impl<E> From<rusqlite::Error> for JobError<E> {
     }
 }
 
-/// What a job did inside of its savepoint.
+/// What becomes of what a job wrote.
 enum Ran {
     Kept,
     Undo,
@@ -257,13 +258,17 @@ fn run_batch(
     batch: &mut Vec<Box<dyn Job>>,
     more: Option<&Receiver<Box<dyn Job>>>,
 ) {
-    if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
+    if let Err(error) = run(connection, BEGIN) {
         return fail_all(batch, &unavailable(&error));
     }
     let began = Instant::now();
     let mut next = 0;
     while next < batch.len() {
-        if !run_one(connection, &mut batch[next]) {
+        let is_there = match next {
+            0 => run_first(connection, &mut batch[0]),
+            _ => run_next(connection, &mut batch[next]),
+        };
+        if !is_there {
             // The transaction is gone, and with it what the others did.
             return alone(connection, batch);
         }
@@ -272,15 +277,39 @@ fn run_batch(
             batch.extend(more.and_then(|more| more.try_recv().ok()));
         }
     }
-    if let Err(error) = connection.execute_batch("COMMIT") {
+    if let Err(error) = run(connection, COMMIT) {
         roll_back(connection);
         fail_all(batch, &unavailable(&error));
     }
 }
 
-/// Runs one job in its savepoint. `false`: SQLite ended the whole transaction.
-fn run_one(connection: &Connection, job: &mut Box<dyn Job>) -> bool {
-    if let Err(error) = connection.execute_batch("SAVEPOINT job") {
+const BEGIN: &str = "BEGIN IMMEDIATE";
+const COMMIT: &str = "COMMIT";
+
+/// Runs a statement of the transaction itself, prepared once.
+fn run(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(sql)?.execute([])?;
+    Ok(())
+}
+
+/// Runs the first job of a transaction: to undo it, the transaction begins anew. `false`: SQLite ended the transaction.
+fn run_first(connection: &Connection, job: &mut Box<dyn Job>) -> bool {
+    let ran = job.run(connection);
+    if connection.is_autocommit() {
+        return false;
+    }
+    if let Ran::Undo = ran
+        && let Err(error) = run(connection, "ROLLBACK").and_then(|()| run(connection, BEGIN))
+    {
+        job.fail(unavailable(&error));
+        return !connection.is_autocommit();
+    }
+    true
+}
+
+/// Runs a later job in its savepoint. `false`: SQLite ended the whole transaction.
+fn run_next(connection: &Connection, job: &mut Box<dyn Job>) -> bool {
+    if let Err(error) = run(connection, "SAVEPOINT job") {
         job.fail(unavailable(&error));
         return !connection.is_autocommit();
     }
@@ -289,11 +318,11 @@ fn run_one(connection: &Connection, job: &mut Box<dyn Job>) -> bool {
     if connection.is_autocommit() {
         return false;
     }
-    let end = match ran {
-        Ran::Kept => "RELEASE job",
-        Ran::Undo => "ROLLBACK TO job; RELEASE job",
+    let undone = match ran {
+        Ran::Kept => Ok(()),
+        Ran::Undo => run(connection, "ROLLBACK TO job"),
     };
-    if let Err(error) = connection.execute_batch(end) {
+    if let Err(error) = undone.and_then(|()| run(connection, "RELEASE job")) {
         job.fail(unavailable(&error));
         return !connection.is_autocommit();
     }
@@ -303,7 +332,7 @@ fn run_one(connection: &Connection, job: &mut Box<dyn Job>) -> bool {
 /// Runs each job of a lost batch in a transaction of its own.
 fn alone(connection: &Connection, batch: &mut [Box<dyn Job>]) {
     for job in batch {
-        if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
+        if let Err(error) = run(connection, BEGIN) {
             job.fail(unavailable(&error));
             continue;
         }
@@ -313,7 +342,7 @@ fn alone(connection: &Connection, batch: &mut [Box<dyn Job>]) {
             )),
             Ran::Undo => roll_back(connection),
             Ran::Kept => {
-                if let Err(error) = connection.execute_batch("COMMIT") {
+                if let Err(error) = run(connection, COMMIT) {
                     roll_back(connection);
                     job.fail(unavailable(&error));
                 }

@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -197,30 +196,19 @@ pub(super) async fn method_not_allowed(
 }
 
 /// What every answer of ours carries, where the handler has not said otherwise (S17, S74, S80).
-pub(super) async fn headers(
-    State(vestibule): State<Vestibule>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let mut response = next.run(request).await;
+pub(super) fn dress(vestibule: &Vestibule, response: &mut Response) {
+    const VARY: HeaderValue = HeaderValue::from_static("Cookie, Authorization");
     let headers = response.headers_mut();
-    // A route that answers other origins says so in Vary too: both hold.
-    if !headers
+    let is_public = headers
         .get(header::CACHE_CONTROL)
-        .is_some_and(|value| value.as_bytes().starts_with(b"public"))
-    {
-        let also: Vec<&str> = headers
-            .get_all(header::VARY)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .filter(|value| !value.starts_with("Cookie"))
-            .collect();
-        let vary = [&["Cookie, Authorization"], also.as_slice()]
-            .concat()
-            .join(", ");
-        if let Ok(vary) = HeaderValue::try_from(vary) {
-            headers.insert(header::VARY, vary);
-        }
+        .is_some_and(|value| value.as_bytes().starts_with(b"public"));
+    // A route that answers other origins says so in Vary too: both hold.
+    let says_ours = headers
+        .get_all(header::VARY)
+        .iter()
+        .any(|vary| vary == VARY);
+    if !is_public && !says_ours {
+        headers.append(header::VARY, VARY);
     }
     let mut default = |name: HeaderName, value: &'static str| {
         headers
@@ -242,7 +230,6 @@ pub(super) async fn headers(
     if vestibule.inner.cookies == super::cookies::Prefix::Host {
         default(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
     }
-    response
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
 //! Requests that change something must come from our own pages. Judged by what browsers say of themselves
 //! (`Sec-Fetch-Site`, `Origin`) against `public_url`, never against `Host`.
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
+use axum::extract::Request;
+use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, Method, header};
 
 use crate::Vestibule;
@@ -12,39 +11,35 @@ use crate::error::{Code, Failure};
 use super::answer::{Answer, Form, wants_page};
 use super::pages_routes;
 
-pub(super) async fn guard(
-    State(vestibule): State<Vestibule>,
-    request: Request,
-    next: Next,
-) -> Response {
+/// Lets a request through, or says how it is refused.
+pub(super) fn check(vestibule: &Vestibule, request: &Request) -> Result<(), Box<Response>> {
     let safe = matches!(
         *request.method(),
         Method::GET | Method::HEAD | Method::OPTIONS
     );
-    let has_session = vestibule.inner.cookies.has_session(request.headers());
-    if !safe
-        && !is_exempt(request.headers(), has_session)
-        && !is_ours(
-            request.headers(),
-            vestibule.inner.public_origin.as_str(),
-            has_session,
-        )
-    {
-        let failure = Failure::new(
-            Code::CsrfFailed,
-            "cross_site",
-            "a request that changes something came from another site, or says not where it comes from",
-        );
-        let form = wants_page(request.headers());
-        let code = failure.code;
-        let answer = Answer::failed(&vestibule, failure, form);
-        // 403 at once, also for a page: a redirect would tell the other site's script that it went through.
-        return match form {
-            Form::Page => pages_routes::error_page(&vestibule, code, answer.reference()),
-            Form::Problem => answer.into_response_at(""),
-        };
+    if safe {
+        return Ok(());
     }
-    next.run(request).await
+    let headers = request.headers();
+    let has_session = vestibule.inner.cookies.has_session(headers);
+    if is_exempt(headers, has_session)
+        || is_ours(headers, &vestibule.inner.public_origin, has_session)
+    {
+        return Ok(());
+    }
+    let failure = Failure::new(
+        Code::CsrfFailed,
+        "cross_site",
+        "a request that changes something came from another site, or says not where it comes from",
+    );
+    let form = wants_page(headers);
+    let code = failure.code;
+    let answer = Answer::failed(vestibule, failure, form);
+    // 403 at once, also for a page: a redirect would tell the other site's script that it went through.
+    Err(Box::new(match form {
+        Form::Page => pages_routes::error_page(vestibule, code, answer.reference()),
+        Form::Problem => answer.into_response(),
+    }))
 }
 
 /// A request that carries a bearer token and nothing else: no site can make a browser add one. With a session's cookie

@@ -3,6 +3,7 @@
 mod answer;
 mod cookies;
 mod csrf;
+mod edge;
 mod extract;
 mod login;
 mod me;
@@ -14,7 +15,6 @@ mod texts;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware;
 use axum::routing::{MethodFilter, MethodRouter, get, on, post};
 use http::{HeaderValue, Method, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -23,6 +23,7 @@ use crate::Vestibule;
 use crate::oauth::request;
 
 pub(crate) use self::cookies::Prefix;
+use self::edge::Edge;
 pub use self::extract::{CurrentUser, OptionalUser, Rejection, Superuser, VerifiedUser};
 pub use self::route_clash::RouteClash;
 
@@ -54,8 +55,7 @@ impl Vestibule {
                 get(oauth::authorize)
                     .head(answer::method_not_allowed)
                     .post(oauth::authorize_confirmed),
-            )
-            .layer(middleware::from_fn_with_state(self.clone(), csrf::guard));
+            );
         // These read no cookie, so that no site can make a browser misuse one.
         let for_programs = Router::new()
             .merge(self.readable_elsewhere("/oauth/token", post(oauth::token), Method::POST))
@@ -65,7 +65,8 @@ impl Vestibule {
             .route(METADATA, get(oauth::metadata))
             // Where RFC 8414 section 3 puts it for a `public_url` with a path.
             .route(&format!("{METADATA}/{{*path}}"), get(oauth::metadata_below));
-        self.with_layers(for_browsers.merge(for_programs))
+        self.edged(for_browsers, Edge::guarding(self))
+            .merge(self.edged(for_programs, Edge::dressing(self)))
     }
 
     /// A route that pages of front ends may read, without cookies: on the origins of registered redirect URIs alone.
@@ -108,9 +109,8 @@ impl Vestibule {
                 get(pages_routes::sign_out).post(pages_routes::sign_out_now),
             )
             .route("/account", get(pages_routes::account))
-            .route("/error", get(pages_routes::error))
-            .layer(middleware::from_fn_with_state(self.clone(), csrf::guard));
-        self.with_layers(routes)
+            .route("/error", get(pages_routes::error));
+        self.edged(routes, Edge::guarding(self))
     }
 
     /// The routes about users: `/users/me`.
@@ -118,24 +118,19 @@ impl Vestibule {
     where
         S: Clone + Send + Sync + 'static,
     {
-        let routes = Router::new()
-            .merge(self.readable_elsewhere("/users/me", get(me::me), Method::GET))
-            .layer(middleware::from_fn_with_state(self.clone(), csrf::guard));
-        self.with_layers(routes)
+        let routes =
+            Router::new().merge(self.readable_elsewhere("/users/me", get(me::me), Method::GET));
+        self.edged(routes, Edge::guarding(self))
     }
 
     /// Lays our layers on our own routes and nowhere else.
-    fn with_layers<S>(&self, routes: Router<Vestibule>) -> Router<S>
+    fn edged<S>(&self, routes: Router<Vestibule>, edge: Edge) -> Router<S>
     where
         S: Clone + Send + Sync + 'static,
     {
         routes
             .method_not_allowed_fallback(answer::method_not_allowed)
-            .layer(middleware::from_fn_with_state(
-                self.clone(),
-                answer::headers,
-            ))
-            .layer(DefaultBodyLimit::max(MAX_BODY))
+            .layer((DefaultBodyLimit::max(MAX_BODY), edge))
             .with_state(self.clone())
     }
 }
