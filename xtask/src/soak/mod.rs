@@ -1,6 +1,6 @@
 //! Soaking: sign-ins under load while servers are killed or replaced, and a ledger of everything that a client saw succeed.
 //!
-//! [`kills`] ends a server as a power cut does, again and again; [`rolling`] replaces two replicas behind nginx, one after
+//! [`kills()`] ends a server as a power cut does, again and again; [`rolling()`] replaces two replicas behind nginx, one after
 //! the other. Both end with the same question: does the server still know everything that it acknowledged, and nothing
 //! twice?
 
