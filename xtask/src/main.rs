@@ -79,7 +79,15 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .map_err(SoakError::from)
-        .and_then(|runtime| runtime.block_on(run(&soak)));
+        .and_then(|runtime| {
+            runtime.block_on(async {
+                // Whoever breaks it off leaves no server behind.
+                tokio::select! {
+                    outcome = run(&soak) => outcome,
+                    _ = tokio::signal::ctrl_c() => Err(SoakError::Told("broken off".into())),
+                }
+            })
+        });
     match outcome {
         Ok(failures) if failures.is_empty() => ExitCode::SUCCESS,
         Ok(failures) => {

@@ -144,17 +144,20 @@ pub async fn kills(
     );
     let mut dice = Dice::new(settings.seed.wrapping_add(1));
     let (mut ready, mut checks) = (Vec::new(), 0);
-    let (mut round_before, mut this_round) = (0, 0);
+    // What was written down since the kill before the last one stands from here on in the ledger.
+    let mut unchecked = 0;
     for number in 1..=settings.kills {
         let more = dice.below(u64::try_from(MORE_LIFE.as_micros()).unwrap_or(u64::MAX));
-        tokio::time::sleep(LIFE + Duration::from_micros(more)).await;
+        let (checked, ()) = tokio::join!(
+            drive.check(unchecked, Depth::Ask),
+            tokio::time::sleep(LIFE + Duration::from_micros(more)),
+        );
+        checks += checked;
+        unchecked += checked;
         drive.down();
         server.kill().await?;
         ready.push(server.start_again().await?);
         drive.up(client()?);
-        // What the last two servers acknowledged.
-        checks += drive.check(round_before, Depth::Ask).await;
-        (round_before, this_round) = (this_round, drive.ledger.len());
         if number % 50 == 0 || number == settings.kills {
             progress(format!(
                 "{number} of {} kills, {} logins, {} problems",

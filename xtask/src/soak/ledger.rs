@@ -82,11 +82,6 @@ impl Ledger {
         lock(&self.problems).clone()
     }
 
-    /// How many facts there are.
-    pub(super) fn len(&self) -> usize {
-        lock(&self.facts).len()
-    }
-
     /// How many people were seen to be signed in.
     pub(super) fn people(&self) -> u32 {
         let mut people: Vec<u32> = lock(&self.facts).iter().map(|fact| fact.person).collect();
@@ -144,15 +139,15 @@ impl Ledger {
             (false, true) => return wrong("an acknowledged refresh token is lost".into()),
             (true, false) => return wrong("a grant lives that was ended".into()),
         }
+        if depth == Depth::Ask {
+            return Ok(());
+        }
         if let Some(before) = &grant.before
             && visitor.is_active(before).await?
         {
             return wrong("a rotation is lost: the refresh token before it counts again".into());
         }
-        if depth == Depth::Use {
-            return use_grant(visitor, grant, is_alive).await;
-        }
-        Ok(())
+        use_grant(visitor, grant, is_alive).await
     }
 }
 
@@ -185,4 +180,158 @@ async fn use_grant(visitor: &Visitor, grant: &Grant, is_alive: bool) -> Result<(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::soak::drive::client;
+
+    /// What a server says: to `/users/me`, to `/oauth/introspect` and to `/oauth/token`.
+    #[derive(Clone, Copy)]
+    struct Says {
+        me: &'static str,
+        introspection: &'static str,
+        tokens: &'static str,
+    }
+
+    const HONEST: Says = Says {
+        me: r#"{"id":"a","email":"person-1@example.com"}"#,
+        introspection: r#"{"active":true}"#,
+        tokens: r#"{"refresh_token":"next"}"#,
+    };
+    const NOBODY: &str = "";
+
+    /// A server that says always the same.
+    async fn visitor(says: Says) -> Visitor {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = [0; 4_096];
+                let length = stream.read(&mut request).await.unwrap_or_default();
+                let request = String::from_utf8_lossy(&request[..length]);
+                let body = match request.split(' ').nth(1) {
+                    Some("/users/me") => says.me,
+                    Some("/oauth/introspect") => says.introspection,
+                    _ => says.tokens,
+                };
+                let status = if body == NOBODY { "401 No" } else { "200 OK" };
+                let answer = format!(
+                    "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+                    body.len()
+                );
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        let client = client().unwrap();
+        Visitor { client, origin }
+    }
+
+    fn fact(lives: bool, grant_lives: bool, before: Option<&str>) -> Fact {
+        Fact {
+            person: 1,
+            cookie: "vestibule_session=x".into(),
+            lives,
+            grant: Some(Grant {
+                token: "now".into(),
+                before: before.map(str::to_owned),
+                lives: grant_lives,
+            }),
+        }
+    }
+
+    async fn problems(says: Says, fact: Fact, depth: Depth) -> Vec<String> {
+        let ledger = Ledger::default();
+        ledger.write(fact);
+        assert_eq!(ledger.check(&visitor(says).await, 0, depth).await, 1);
+        ledger.problems().first
+    }
+
+    #[tokio::test]
+    async fn a_server_that_lost_something_or_kept_what_was_ended_is_found_out() {
+        let nobody = Says {
+            me: NOBODY,
+            ..HONEST
+        };
+        let other = Says {
+            me: r#"{"id":"b","email":"person-2@example.com"}"#,
+            ..HONEST
+        };
+        let inactive = Says {
+            introspection: r#"{"active":false}"#,
+            ..HONEST
+        };
+        let rows = [
+            (HONEST, fact(true, true, None), Depth::Ask, None),
+            (
+                nobody,
+                fact(true, true, None),
+                Depth::Ask,
+                Some("session is lost"),
+            ),
+            (
+                HONEST,
+                fact(false, true, None),
+                Depth::Ask,
+                Some("a session lives that was ended"),
+            ),
+            (
+                other,
+                fact(true, true, None),
+                Depth::Ask,
+                Some("that of person-2"),
+            ),
+            (
+                inactive,
+                fact(true, true, None),
+                Depth::Ask,
+                Some("refresh token is lost"),
+            ),
+            (
+                HONEST,
+                fact(true, false, None),
+                Depth::Ask,
+                Some("a grant lives"),
+            ),
+            (
+                inactive,
+                fact(true, false, None),
+                Depth::Use,
+                Some("gives tokens"),
+            ),
+            (
+                HONEST,
+                fact(true, true, Some("before")),
+                Depth::Use,
+                Some("counts again"),
+            ),
+        ];
+        for (says, fact, depth, expected) in rows {
+            let found = problems(says, fact, depth).await;
+            match expected {
+                None => assert!(found.is_empty(), "{found:?}"),
+                Some(words) => assert!(
+                    found.len() == 1 && found[0].contains(words),
+                    "{words}: {found:?}"
+                ),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn one_person_with_two_users_is_found_out() {
+        let ledger = Ledger::default();
+        ledger.write(fact(true, true, None));
+        ledger.check(&visitor(HONEST).await, 0, Depth::Ask).await;
+        let twin = Says {
+            me: r#"{"id":"z","email":"person-1@example.com"}"#,
+            ..HONEST
+        };
+        ledger.check(&visitor(twin).await, 0, Depth::Ask).await;
+        assert!(ledger.problems().first[0].contains("two users"));
+    }
 }

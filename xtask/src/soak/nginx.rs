@@ -14,9 +14,7 @@ use super::SoakError;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// nginx, killed when it is dropped.
-pub(super) struct Nginx {
-    _process: Child,
-}
+pub(super) struct Nginx(Child);
 
 /// The program, where there is one. Debian keeps it outside the `PATH` of ordinary users.
 pub(super) fn program() -> Option<PathBuf> {
@@ -58,10 +56,10 @@ impl Nginx {
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()?;
-        let mut nginx = Self { _process: process };
+        let mut nginx = Self(process);
         let began = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-            if nginx._process.try_wait()?.is_some() || began.elapsed() > PATIENCE {
+            if nginx.0.try_wait()?.is_some() || began.elapsed() > PATIENCE {
                 let log = std::fs::read_to_string(folder.join("error.log")).unwrap_or_default();
                 return Err(SoakError::Told(format!("nginx does not start: {log}")));
             }
