@@ -18,11 +18,6 @@ pub struct Person {
 }
 
 impl Person {
-    /// Whether this is who `user=` or `login_hint` means: an e-mail address in any case, or a `sub`.
-    pub(crate) fn answers_to(&self, hint: &str) -> bool {
-        self.email.eq_ignore_ascii_case(hint) || self.sub == hint
-    }
-
     /// The letters in place of a picture: those of the first and the last name.
     pub(crate) fn initials(&self) -> String {
         let mut words = self.name.split_whitespace();

@@ -180,6 +180,8 @@ pub(crate) struct Provider {
     base: String,
     pub(crate) name: String,
     pub(crate) people: Vec<Person>,
+    /// Where each of them stands in the list, by address in lower case and by `sub`: there may be a crowd.
+    by_name: HashMap<String, usize>,
     clients: Vec<Client>,
     redirect_uris: RedirectUris,
     clock: Clock,
@@ -215,11 +217,18 @@ impl Provider {
         keys: Keys,
         stopped: watch::Receiver<bool>,
     ) -> Self {
+        let mut by_name = HashMap::new();
+        // Of several with one name, the first.
+        for (place, person) in people.iter().enumerate().rev() {
+            by_name.insert(person.email.to_ascii_lowercase(), place);
+            by_name.insert(person.sub.clone(), place);
+        }
         Self {
             issuer,
             base,
             name,
             people,
+            by_name,
             clients,
             redirect_uris,
             clock,
@@ -271,8 +280,11 @@ impl Provider {
         self.redirect_uris.accept(redirect_uri)
     }
 
+    /// Who `user=` or `login_hint` means: by an e-mail address in any case, or by a `sub`.
     pub(crate) fn person(&self, hint: &str) -> Option<&Person> {
-        self.people.iter().find(|person| person.answers_to(hint))
+        let exact = self.by_name.get(hint);
+        let place = exact.or_else(|| self.by_name.get(&hint.to_ascii_lowercase()));
+        self.people.get(*place?)
     }
 
     /// Issues a code for a grant.

@@ -1,8 +1,8 @@
 //! HTTP on a socket: limits on slow clients, one panic costs one request, and a shutdown that lets requests end.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -10,13 +10,13 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
-use http::{HeaderMap, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use serde_json::json;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower::ServiceExt as _;
 use vestibule::Vestibule;
 
@@ -29,22 +29,81 @@ const MAX_CONNECTIONS: usize = 10_000;
 const BACKLOG: u32 = 1_024;
 /// How long requests may take to end at shutdown: longer than a callback may last.
 const DRAIN: Duration = Duration::from_secs(15);
+/// How long a connection that has said nothing yet may still do so once the listener is closed: its request is on the way.
+const FIRST_WORD: Duration = Duration::from_secs(1);
 /// How often rows that are over are removed, and the age of the signing key is looked at.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
 
+/// The end of the server, as signals tell it. The first one asks it to end; the second, not to wait for anybody.
+#[derive(Clone)]
+pub(crate) struct Ending(watch::Receiver<u32>);
+
+impl Ending {
+    /// Listens to the signals. From here on the process does not die of them.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn by_signals() -> std::io::Result<Self> {
+        let (count, ending) = watch::channel(0);
+        #[cfg(unix)]
+        let mut terminate =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        #[cfg(unix)]
+        let mut interrupt =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+        tokio::spawn(async move {
+            loop {
+                #[cfg(unix)]
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                #[cfg(not(unix))]
+                if tokio::signal::ctrl_c().await.is_err() {
+                    return;
+                }
+                count.send_modify(|count| *count += 1);
+            }
+        });
+        Ok(Self(ending))
+    }
+
+    /// Whether there was a signal.
+    fn is_asked_for(&self) -> bool {
+        *self.0.borrow() > 0
+    }
+
+    /// Waits until there have been so many signals.
+    async fn signals(&self, number: u32) {
+        let mut count = self.0.clone();
+        if count.wait_for(|count| *count >= number).await.is_err() {
+            // Nobody is there to tell.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 /// All routes of the server.
-pub(crate) fn router(vestibule: &Vestibule) -> Router {
+pub(crate) fn router(vestibule: &Vestibule, ending: &Ending) -> Router {
+    let asked = ending.clone();
     Router::new()
         // Whoever opens the bare address meets a page, the sign-in page first.
         .route("/", get(home))
         .route("/healthz", get(async || "ok"))
-        .route("/readyz", get(ready))
+        .route(
+            "/readyz",
+            get(move |State(vestibule): State<Vestibule>| ready(vestibule, asked)),
+        )
         .fallback(not_found)
         .with_state(vestibule.clone())
         .merge(vestibule.routes())
         .merge(vestibule.pages())
         .merge(vestibule.users_api())
         .layer(middleware::from_fn(one_host))
+        .layer(middleware::from_fn_with_state(
+            ending.clone(),
+            close_at_the_end,
+        ))
         .layer(tower_http::catch_panic::CatchPanicLayer::new())
 }
 
@@ -57,6 +116,17 @@ async fn one_host(request: Request, next: Next) -> Response {
         return (StatusCode::BAD_REQUEST, "a request names one Host\n").into_response();
     }
     next.run(request).await
+}
+
+/// RFC 9112 section 9.6: who keeps a connection to us is told to take another one, while we still serve it.
+async fn close_at_the_end(State(ending): State<Ending>, request: Request, next: Next) -> Response {
+    let version = request.version();
+    let mut response = next.run(request).await;
+    if version < Version::HTTP_2 && ending.is_asked_for() {
+        let headers = response.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 async fn home(State(vestibule): State<Vestibule>) -> Redirect {
@@ -86,7 +156,11 @@ async fn not_found(State(vestibule): State<Vestibule>, headers: HeaderMap) -> Re
         .into_response()
 }
 
-async fn ready(State(vestibule): State<Vestibule>) -> (StatusCode, &'static str) {
+/// Whether a balancer shall send people here.
+async fn ready(vestibule: Vestibule, ending: Ending) -> (StatusCode, &'static str) {
+    if ending.is_asked_for() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining");
+    }
     match vestibule.ready().await {
         Ok(()) => (StatusCode::OK, "ready"),
         Err(_) => (
@@ -112,88 +186,186 @@ pub(crate) fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves until a signal, then lets requests end.
-pub(crate) async fn until_signal(listener: TcpListener, routes: Router, vestibule: Vestibule) {
+/// Serves until a signal. Then, in this order: `/readyz` says so, and for `drain_delay` nothing else changes, so that
+/// balancers can send people elsewhere; connections that wait are taken, and the listener is closed; requests end. A
+/// second signal ends all of it at once.
+pub(crate) async fn until_signal(
+    listener: TcpListener,
+    routes: Router,
+    vestibule: Vestibule,
+    ending: Ending,
+    drain_delay: Duration,
+) {
     let pruning = tokio::spawn(keep_tidy(vestibule.clone()));
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(64 * 1024);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(Duration::from_secs(30))
-        .max_concurrent_streams(128);
-    let connections = Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
-    let graceful = GracefulShutdown::new();
-    let mut signal = std::pin::pin!(signal());
-    loop {
-        let Ok(permit) = connections.clone().acquire_owned().await else {
-            break;
-        };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = &mut signal => break,
-        };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of file descriptors, most likely: others must end before one more can begin.
-                tracing::error!(event = "accept.failed", detail = %error, hint = "raise the limit of open files");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        let _ = stream.set_nodelay(true);
-        let spoke = Arc::new(AtomicBool::new(false));
-        let speaks = spoke.clone();
-        let service = TowerToHyperService::new(routes.clone().map_request(
-            move |mut request: Request<hyper::body::Incoming>| {
-                speaks.store(true, Ordering::Relaxed);
-                request
-                    .extensions_mut()
-                    .insert(ConnectInfo::<SocketAddr>(peer));
-                request.map(axum::body::Body::new)
-            },
-        ));
-        let connection = graceful.watch(
-            builder
-                .serve_connection_with_upgrades(TokioIo::new(stream), service)
-                .into_owned(),
-        );
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = connection => {}
-                () = silence(&spoke) => {}
-            }
-            drop(permit);
-        });
-    }
-    drop(listener);
-    tracing::info!(event = "server.draining");
-    if tokio::time::timeout(DRAIN, graceful.shutdown())
-        .await
-        .is_err()
-    {
-        tracing::warn!(
-            event = "server.drain_timeout",
-            detail = "some requests did not end in time"
-        );
+    let server = Server::new(routes, MAX_CONNECTIONS);
+    server.accept(&listener, ending.signals(1)).await;
+    tracing::info!(
+        event = "server.draining",
+        delay_seconds = drain_delay.as_secs()
+    );
+    let drained = async {
+        server
+            .accept(&listener, tokio::time::sleep(drain_delay))
+            .await;
+        server.close(listener);
+        server.drained().await
+    };
+    tokio::select! {
+        in_time = drained => if !in_time {
+            tracing::warn!(
+                event = "server.drain_timeout",
+                detail = "some requests did not end in time"
+            );
+        },
+        () = ending.signals(2) => tracing::warn!(
+            event = "server.drain_cut_short",
+            detail = "a second signal: requests under way are not answered"
+        ),
     }
     pruning.abort();
     vestibule.close().await;
     tracing::info!(event = "server.stopped");
 }
 
-/// Ends where a client has sent no request in time. Until the first bytes tell HTTP/1 from HTTP/2, hyper counts no time:
-/// silent connections would hold their places for ever (ATTACKS J01).
-async fn silence(spoke: &AtomicBool) {
-    tokio::time::sleep(HEADER_TIMEOUT).await;
-    if spoke.load(Ordering::Relaxed) {
-        std::future::pending::<()>().await;
+/// The connections.
+struct Server {
+    routes: Router,
+    builder: auto::Builder<TokioExecutor>,
+    /// One place a connection.
+    places: Arc<Semaphore>,
+    number_of_places: usize,
+    /// Whether the listener is closed.
+    closed: watch::Sender<bool>,
+}
+
+impl Server {
+    fn new(routes: Router, number_of_places: usize) -> Self {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_buf_size(64 * 1024);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(Duration::from_secs(30))
+            .max_concurrent_streams(128);
+        Self {
+            routes,
+            builder,
+            places: Arc::new(Semaphore::new(number_of_places)),
+            number_of_places,
+            closed: watch::Sender::new(false),
+        }
     }
+
+    /// Takes connections until `end`.
+    async fn accept(&self, listener: &TcpListener, end: impl Future<Output = ()>) {
+        let mut end = pin!(end);
+        loop {
+            let next = async {
+                let place = self.places.clone().acquire_owned().await;
+                (place, listener.accept().await)
+            };
+            let (place, accepted) = tokio::select! {
+                next = next => next,
+                () = &mut end => return,
+            };
+            match (place, accepted) {
+                (Ok(place), Ok((stream, peer))) => self.serve(stream, peer, place),
+                (_, Err(error)) => {
+                    // Out of file descriptors, most likely: others must end before one more can begin.
+                    tracing::error!(event = "accept.failed", detail = %error, hint = "raise the limit of open files");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                // Nobody closes the semaphore.
+                (Err(_), _) => return,
+            }
+        }
+    }
+
+    /// Closes the listener. What the system has accepted for us would be reset by that: it is taken first.
+    fn close(&self, listener: TcpListener) {
+        // tokio answers from what it heard last; here the system itself is asked, until it has no more.
+        if let Ok(listener) = listener.into_std() {
+            while let Ok(place) = self.places.clone().try_acquire_owned() {
+                match listener.accept() {
+                    Ok((stream, peer)) => {
+                        let stream = stream
+                            .set_nonblocking(true)
+                            .and_then(|()| TcpStream::from_std(stream));
+                        if let Ok(stream) = stream {
+                            self.serve(stream, peer, place);
+                        }
+                    }
+                    // Its client went away while it waited, or a signal came between.
+                    Err(error)
+                        if matches!(
+                            error.kind(),
+                            std::io::ErrorKind::ConnectionAborted | std::io::ErrorKind::Interrupted
+                        ) => {}
+                    Err(_) => break,
+                }
+            }
+        }
+        self.closed.send_replace(true);
+    }
+
+    /// Waits until every connection has ended; whether that was in time.
+    async fn drained(&self) -> bool {
+        let all = u32::try_from(self.number_of_places).unwrap_or(u32::MAX);
+        tokio::time::timeout(DRAIN, self.places.acquire_many(all))
+            .await
+            .is_ok()
+    }
+
+    /// Serves one connection, in a task of its own.
+    fn serve(&self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
+        let _ = stream.set_nodelay(true);
+        let (speaks, spoke) = watch::channel(false);
+        let service = TowerToHyperService::new(self.routes.clone().map_request(
+            move |mut request: Request<hyper::body::Incoming>| {
+                speaks.send_if_modified(|spoke| !std::mem::replace(spoke, true));
+                request
+                    .extensions_mut()
+                    .insert(ConnectInfo::<SocketAddr>(peer));
+                request.map(axum::body::Body::new)
+            },
+        ));
+        let connection = self
+            .builder
+            .serve_connection_with_upgrades(TokioIo::new(stream), service)
+            .into_owned();
+        let closed = self.closed.subscribe();
+        tokio::spawn(async move {
+            let _place = place;
+            let mut connection = pin!(connection);
+            // Until the first bytes tell HTTP/1 from HTTP/2, hyper counts no time: silent connections would hold their
+            // places for ever (ATTACKS J01). And told to end before the first request, it would not wait for it.
+            let patience = async {
+                tokio::select! {
+                    () = tokio::time::sleep(HEADER_TIMEOUT) => {}
+                    () = is_so(closed.clone()) => tokio::time::sleep(FIRST_WORD).await,
+                }
+            };
+            tokio::select! {
+                _ = connection.as_mut() => return,
+                () = is_so(spoke) => {}
+                () = patience => return,
+            }
+            tokio::select! {
+                _ = connection.as_mut() => return,
+                () = is_so(closed.clone()) => connection.as_mut().graceful_shutdown(),
+            }
+            let _ = connection.await;
+        });
+    }
+}
+
+/// Waits until something is so, or until nobody can say so any more.
+async fn is_so(mut what: watch::Receiver<bool>) {
+    let _ = what.wait_for(|it| *it).await;
 }
 
 /// Removes what is over, and renews what is old.
@@ -210,24 +382,10 @@ async fn keep_tidy(vestibule: Vestibule) {
     }
 }
 
-async fn signal() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut term) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = term.recv() => return,
-                _ = tokio::signal::ctrl_c() => return,
-            }
-        }
-    }
-    let _ = tokio::signal::ctrl_c().await;
-}
-
 // Other systems have a lower bound of their own.
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use tokio::net::TcpStream;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
 
@@ -243,5 +401,98 @@ mod tests {
                 Err(_) => panic!("{n} wait, and no more"),
             }
         }
+    }
+
+    /// What comes back, to the end of the connection.
+    async fn answer(connection: &mut TcpStream) -> String {
+        let mut answer = String::new();
+        let read = connection.read_to_string(&mut answer).await;
+        read.expect("the connection ends, and is not reset");
+        answer
+    }
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+    fn routes() -> Router {
+        Router::new().route("/", get(async || "here"))
+    }
+
+    #[tokio::test]
+    async fn who_waits_to_be_accepted_when_the_listener_closes_is_served_and_who_comes_later_is_refused()
+     {
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        for _ in 0..20 {
+            let mut connection = TcpStream::connect(address).await.unwrap();
+            connection.write_all(REQUEST).await.unwrap();
+            waiting.push(connection);
+        }
+        // Connected, and its request is still on the way.
+        let mut late = TcpStream::connect(address).await.unwrap();
+
+        let server = Server::new(routes(), 100);
+        server.close(listener);
+        let refused = TcpStream::connect(address).await.unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        late.write_all(REQUEST).await.unwrap();
+        for connection in waiting.iter_mut().chain([&mut late]) {
+            let answer = answer(connection).await;
+            assert!(
+                answer.starts_with("HTTP/1.1 200") && answer.ends_with("here"),
+                "{answer:?}"
+            );
+        }
+        assert!(server.drained().await);
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_ends_with_the_listener_and_is_not_waited_for() {
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let mut connection = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let server = Server::new(routes(), 100);
+        let (asked, ending) = watch::channel(0);
+        connection.write_all(REQUEST).await.unwrap();
+        let first = async {
+            let mut answer = [0; 1_024];
+            let length = connection.read(&mut answer).await.unwrap();
+            asked.send_replace(1);
+            String::from_utf8_lossy(&answer[..length]).into_owned()
+        };
+        let ending = Ending(ending);
+        let ((), first) = tokio::join!(server.accept(&listener, ending.signals(1)), first);
+        assert!(
+            first.starts_with("HTTP/1.1 200") && !first.contains("connection: close"),
+            "{first}"
+        );
+        server.close(listener);
+        assert_eq!(answer(&mut connection).await, "");
+        assert!(server.drained().await);
+    }
+
+    #[tokio::test]
+    async fn a_signal_is_heard_while_every_place_is_taken() {
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let _only = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let server = Server::new(routes(), 1);
+        let (asked, ending) = watch::channel(0);
+        let places = server.places.clone();
+        let full = async {
+            while places.available_permits() > 0 {
+                tokio::task::yield_now().await;
+            }
+            asked.send_replace(1);
+        };
+        let ending = Ending(ending);
+        let accepted = async {
+            tokio::join!(server.accept(&listener, ending.signals(1)), full);
+        };
+        tokio::time::timeout(Duration::from_secs(5), accepted)
+            .await
+            .unwrap();
     }
 }

@@ -359,6 +359,78 @@ async fn a_term_signal_lets_a_sign_in_that_is_under_way_end() {
     assert!(server.ended());
 }
 
+/// What `/readyz` says, and whether it asks for another connection next time.
+async fn ready(client: &reqwest::Client, server: SocketAddr) -> (u16, String, bool) {
+    let answer = client.get(format!("http://{server}/readyz")).send().await;
+    let answer = answer.unwrap();
+    let closes = answer
+        .headers()
+        .get("connection")
+        .is_some_and(|value| value == "close");
+    (
+        answer.status().as_u16(),
+        answer.text().await.unwrap(),
+        closes,
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draining_server_says_so_and_still_signs_people_in_until_a_second_signal_ends_it() {
+    let idp = provider().await;
+    let text = configuration(idp.issuer());
+    let home = Home::with(&format!("drain_delay = \"5m\"\n{text}"));
+    let server = home.serve();
+    let (client, address) = (client(), server.address());
+    let before = ready(&client, address).await;
+    assert_eq!(before, (200, "ready".to_owned(), false));
+
+    server.terminate();
+    server.until_said("\"server.draining\"");
+    let draining = ready(&client, address).await;
+    assert_eq!(draining, (503, "draining".to_owned(), true));
+    let session = sign_in(&client, address, ALICE).await.unwrap();
+    assert_eq!(who(&client, address, &session).await, ALICE);
+
+    // Somebody is waited for; the second signal does not.
+    idp.set_fault(Fault::TokenSlow);
+    let asked = idp.counters().token_requests;
+    let under_way = tokio::spawn(async move { sign_in(&client, address, ALICE).await });
+    while idp.counters().token_requests == asked {
+        tokio::task::yield_now().await;
+    }
+    server.terminate();
+    server.until_said("\"server.drain_cut_short\"");
+    let cut = under_way.await.unwrap().unwrap_err();
+    assert!(!cut.contains("provider_unavailable"), "{cut}");
+    assert!(server.ended());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_delay_a_signal_closes_the_listener_at_once() {
+    let idp = provider().await;
+    let home = Home::at(&idp);
+    let server = home.serve();
+    let address = server.address();
+    idp.set_fault(Fault::TokenSlow);
+    let under_way = tokio::spawn(async move { sign_in(&client(), address, ALICE).await });
+    while idp.counters().token_requests == 0 {
+        tokio::task::yield_now().await;
+    }
+    server.terminate();
+    // The sign-in keeps the server, and nobody else gets in.
+    let refused = loop {
+        match TcpStream::connect(address) {
+            Ok(_) => tokio::task::yield_now().await,
+            Err(error) => break error.kind(),
+        }
+    };
+    assert_eq!(refused, std::io::ErrorKind::ConnectionRefused);
+    assert!(!under_way.is_finished());
+    server.terminate();
+    let _ = under_way.await.unwrap().unwrap_err();
+    assert!(server.ended());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_lists_shows_disables_enables_and_promotes_beside_a_running_server() {
     let idp = provider().await;

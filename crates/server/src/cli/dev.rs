@@ -1,6 +1,7 @@
 //! `vestibule dev`: everything on loopback, a stand-in provider included, with no configuration.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -96,6 +97,8 @@ pub(crate) async fn run(global: &Global, _verb: Dev) -> Result<(), CliError> {
         config.database().to_string(),
     );
     let vestibule = Vestibule::from_config(config).await?;
+    // Not before: a start that waits for something ends by a signal as any program does.
+    let ending = serve::Ending::by_signals()?;
     for (wanted, address) in moved.into_iter().flatten() {
         if address.port() != wanted {
             say(&format!(
@@ -112,10 +115,10 @@ pub(crate) async fn run(global: &Global, _verb: Dev) -> Result<(), CliError> {
         public_url: public_url.clone(),
         authority: authority(&public_url).to_owned(),
     };
-    let routes =
-        serve::router(&vestibule).layer(middleware::from_fn_with_state(own, only_our_host));
+    let routes = serve::router(&vestibule, &ending)
+        .layer(middleware::from_fn_with_state(own, only_our_host));
     let routes = Router::new().merge(routes);
-    serve::until_signal(listener, routes, vestibule).await;
+    serve::until_signal(listener, routes, vestibule, ending, Duration::ZERO).await;
     stand_in.stop().await;
     Ok(())
 }

@@ -21,8 +21,12 @@ pub(crate) async fn run(global: &Global, _verb: Serve) -> Result<(), CliError> {
     let listener = serve::listen(listen).map_err(|error| super::cannot_listen(listen, &error))?;
     let listen = listener.local_addr()?;
     let public_url = config.public_url().to_owned();
+    let drain_delay = config.drain_delay();
     let vestibule = Vestibule::from_config(config).await?;
+    // Not before: a start that waits for something ends by a signal as any program does.
+    let ending = serve::Ending::by_signals()?;
     tracing::info!(event = "server.listening", %listen, public_url, version = env!("CARGO_PKG_VERSION"));
-    serve::until_signal(listener, serve::router(&vestibule), vestibule).await;
+    let routes = serve::router(&vestibule, &ending);
+    serve::until_signal(listener, routes, vestibule, ending, drain_delay).await;
     Ok(())
 }

@@ -160,6 +160,15 @@ impl Server {
         self.said.lock().unwrap().clone()
     }
 
+    /// Waits until it has said this.
+    pub(crate) fn until_said(&self, words: &str) {
+        let began = Instant::now();
+        while !self.said().contains(words) {
+            assert!(began.elapsed() < START, "{words}: {}", self.said());
+            std::thread::yield_now();
+        }
+    }
+
     /// Where `serve` listens.
     pub(crate) fn address(&self) -> SocketAddr {
         let said = self.said();

@@ -53,6 +53,7 @@ pub(super) const KEYS: &[Key] = &[
     key("session_idle", Shape::Text),
     key("access_token_lifetime", Shape::Text),
     key("jwt_login_lifetime", Shape::Text),
+    key("drain_delay", Shape::Text),
     key("rate_limits.enabled", Shape::Boolean),
     key("danger.allow_http_loopback", Shape::Boolean),
     key("danger.allow_http_hosts", Shape::List),

@@ -17,6 +17,8 @@ mod sources;
 mod tests;
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use url::{Host, Url};
 use vestibule_accounts::{Linking, Policy, Signup};
@@ -40,6 +42,8 @@ use self::resolve::{Origin, Resolver};
 const MAX_SESSION: i64 = 400 * 86_400;
 /// Others verify our tokens by their signature alone, and so see a revocation only at their end. In seconds.
 const MAX_ACCESS_TOKEN: i64 = 15 * 60;
+/// In seconds. A stop that takes longer is taken for one that hangs.
+const MAX_DRAIN_DELAY: i64 = 5 * 60;
 
 /// A configuration that was checked.
 #[derive(Clone, Debug)]
@@ -58,6 +62,8 @@ pub struct Config {
     pub(crate) session_lifetime: i64,
     /// In seconds.
     pub(crate) session_idle: i64,
+    /// In seconds.
+    drain_delay: i64,
     /// Of tokens whose front end says nothing else, in seconds.
     pub(crate) access_token_lifetime: i64,
     pub(crate) count_addresses: bool,
@@ -108,6 +114,7 @@ impl Config {
             lifetime(&mut read, "access_token_lifetime", "10m", MAX_ACCESS_TOKEN);
         // Of a route that this version does not have; checked, so that a file stays valid.
         lifetime(&mut read, "jwt_login_lifetime", "1h", 86_400);
+        let drain_delay = duration(&mut read, "drain_delay", "0s", 0..=MAX_DRAIN_DELAY);
         let count_addresses = read.boolean("rate_limits.enabled", true);
         if !count_addresses {
             warnings
@@ -157,6 +164,7 @@ impl Config {
             session_lifetime,
             session_idle,
             access_token_lifetime,
+            drain_delay,
             count_addresses,
             providers,
             frontends,
@@ -197,6 +205,12 @@ impl Config {
     #[must_use]
     pub fn listen(&self) -> SocketAddr {
         self.listen
+    }
+
+    /// How long a server that was told to end goes on taking connections.
+    #[must_use]
+    pub fn drain_delay(&self) -> Duration {
+        Duration::from_secs(self.drain_delay.unsigned_abs())
     }
 
     /// Where people reach us, without a slash at its end.
@@ -480,33 +494,34 @@ fn trusted_proxies(read: &mut Resolver<'_>) -> TrustedProxies {
     })
 }
 
-/// A time such as `10m`, in seconds.
+/// How long something lives, such as `10m`, in seconds.
 fn lifetime(read: &mut Resolver<'_>, key: &str, default: &str, max: i64) -> i64 {
+    duration(read, key, default, 1..=max)
+}
+
+/// A time such as `10m`, in seconds.
+fn duration(
+    read: &mut Resolver<'_>,
+    key: &str,
+    default: &str,
+    allowed: RangeInclusive<i64>,
+) -> i64 {
     let (text, origin) = read.text(key).unwrap_or_else(|| {
         read.show(key, format!("{default:?}"), &Origin::Default);
         (default.to_owned(), Origin::Default)
     });
-    match seconds(&text) {
-        Some(seconds) if (1..=max).contains(&seconds) => seconds,
-        Some(_) => {
-            read.wrong(
-                key,
-                format!("{text:?} from {origin}"),
-                format!("it is between 1s and {max}s"),
-                format!("write {key} = {default:?}"),
-            );
-            1
-        }
-        None => {
-            read.wrong(
-                key,
-                format!("{text:?} from {origin}"),
-                "it is a whole number with s, m, h or d",
-                format!("write {key} = {default:?}"),
-            );
-            1
-        }
-    }
+    let problem = match seconds(&text) {
+        Some(seconds) if allowed.contains(&seconds) => return seconds,
+        Some(_) => format!("it is between {}s and {}s", allowed.start(), allowed.end()),
+        None => "it is a whole number with s, m, h or d".to_owned(),
+    };
+    read.wrong(
+        key,
+        format!("{text:?} from {origin}"),
+        problem,
+        format!("write {key} = {default:?}"),
+    );
+    *allowed.start()
 }
 
 fn seconds(text: &str) -> Option<i64> {

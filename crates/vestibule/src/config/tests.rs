@@ -277,6 +277,7 @@ fn what_would_not_do_is_refused_with_the_key_and_the_line_that_would() {
             "session_lifetime",
             "30d",
         ),
+        (&[], "drain_delay = \"1h\"", "drain_delay", "0s and 300s"),
         (&[], "listen = \"everywhere\"", "listen", "127.0.0.1:8000"),
         (&[("PORT", "http")], "", "PORT", "8000"),
         (
@@ -452,6 +453,7 @@ require_email = true
 default_return_to = "/account"
 trusted_proxies = ["10.0.0.0/8"]
 session_lifetime = "30d"
+drain_delay = "5s"
 session_idle = "7d"
 access_token_lifetime = "10m"
 jwt_login_lifetime = "1h"
