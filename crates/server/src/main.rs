@@ -5,6 +5,7 @@
 mod cli;
 mod log;
 mod serve;
+mod workers;
 
 use std::process::ExitCode;
 

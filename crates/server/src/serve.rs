@@ -1,24 +1,30 @@
 //! HTTP on a socket: limits on slow clients, one panic costs one request, and a shutdown that lets requests end.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
+use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower::ServiceExt as _;
 use vestibule::Vestibule;
+
+use crate::workers::Workers;
 
 /// How long a client may take to send its request's head, and to say anything at all.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -99,34 +105,42 @@ pub(crate) fn router(vestibule: &Vestibule, ending: &Ending) -> Router {
         .merge(vestibule.routes())
         .merge(vestibule.pages())
         .merge(vestibule.users_api())
-        .layer(middleware::from_fn(one_host))
-        .layer(middleware::from_fn_with_state(
-            ending.clone(),
-            close_at_the_end,
-        ))
-        .layer(tower_http::catch_panic::CatchPanicLayer::new())
 }
 
-/// RFC 9112 section 3.2: exactly one `Host`, or 400. Whoever stands before us may have read the other one.
-async fn one_host(request: Request, next: Next) -> Response {
-    let hosts = request.headers().get_all(header::HOST).iter().count();
-    let is_missing =
-        hosts == 0 && request.version() == Version::HTTP_11 && request.uri().host().is_none();
-    if hosts > 1 || is_missing {
-        return (StatusCode::BAD_REQUEST, "a request names one Host\n").into_response();
+/// Answers one request: what holds for all of them, whatever the route.
+async fn answer(
+    routes: Router,
+    ending: Ending,
+    peer: SocketAddr,
+    mut request: Request<Incoming>,
+) -> Result<Response, Infallible> {
+    if !names_one_host(&request) {
+        return Ok((StatusCode::BAD_REQUEST, "a request names one Host\n").into_response());
     }
-    next.run(request).await
-}
-
-/// RFC 9112 section 9.6: who keeps a connection to us is told to take another one, while we still serve it.
-async fn close_at_the_end(State(ending): State<Ending>, request: Request, next: Next) -> Response {
     let version = request.version();
-    let mut response = next.run(request).await;
+    request
+        .extensions_mut()
+        .insert(ConnectInfo::<SocketAddr>(peer));
+    // A panic costs its own request and no other.
+    let answered = AssertUnwindSafe(routes.oneshot(request.map(Body::new))).catch_unwind();
+    let mut response = match answered.await {
+        Ok(Ok(response)) => response,
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "Service panicked").into_response(),
+    };
+    // RFC 9112 section 9.6: who keeps a connection to us is told to take another one, while we still serve it.
     if version < Version::HTTP_2 && ending.is_asked_for() {
         let headers = response.headers_mut();
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    response
+    Ok(response)
+}
+
+/// RFC 9112 section 3.2: exactly one `Host`, or 400. Whoever stands before us may have read the other one.
+fn names_one_host<B>(request: &Request<B>) -> bool {
+    match request.headers().get_all(header::HOST).iter().count() {
+        0 => request.version() != Version::HTTP_11 || request.uri().host().is_some(),
+        hosts => hosts == 1,
+    }
 }
 
 async fn home(State(vestibule): State<Vestibule>) -> Redirect {
@@ -193,11 +207,12 @@ pub(crate) async fn until_signal(
     listener: TcpListener,
     routes: Router,
     vestibule: Vestibule,
+    workers: Workers,
     ending: Ending,
     drain_delay: Duration,
 ) {
     let pruning = tokio::spawn(keep_tidy(vestibule.clone()));
-    let server = Server::new(routes, MAX_CONNECTIONS);
+    let server = Server::new(routes, ending.clone(), workers, MAX_CONNECTIONS);
     server.accept(&listener, ending.signals(1)).await;
     tracing::info!(
         event = "server.draining",
@@ -223,6 +238,7 @@ pub(crate) async fn until_signal(
         ),
     }
     pruning.abort();
+    server.workers.end();
     vestibule.close().await;
     tracing::info!(event = "server.stopped");
 }
@@ -230,6 +246,8 @@ pub(crate) async fn until_signal(
 /// The connections.
 struct Server {
     routes: Router,
+    ending: Ending,
+    workers: Workers,
     builder: auto::Builder<TokioExecutor>,
     /// One place a connection.
     places: Arc<Semaphore>,
@@ -239,7 +257,7 @@ struct Server {
 }
 
 impl Server {
-    fn new(routes: Router, number_of_places: usize) -> Self {
+    fn new(routes: Router, ending: Ending, workers: Workers, number_of_places: usize) -> Self {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
@@ -253,6 +271,8 @@ impl Server {
             .max_concurrent_streams(128);
         Self {
             routes,
+            ending,
+            workers,
             builder,
             places: Arc::new(Semaphore::new(number_of_places)),
             number_of_places,
@@ -273,7 +293,10 @@ impl Server {
                 () = &mut end => return,
             };
             match (place, accepted) {
-                (Ok(place), Ok((stream, peer))) => self.serve(stream, peer, place),
+                (Ok(place), Ok((stream, peer))) => match stream.into_std() {
+                    Ok(stream) => self.serve(stream, peer, place),
+                    Err(error) => tracing::error!(event = "accept.failed", detail = %error),
+                },
                 (_, Err(error)) => {
                     // Out of file descriptors, most likely: others must end before one more can begin.
                     tracing::error!(event = "accept.failed", detail = %error, hint = "raise the limit of open files");
@@ -292,10 +315,7 @@ impl Server {
             while let Ok(place) = self.places.clone().try_acquire_owned() {
                 match listener.accept() {
                     Ok((stream, peer)) => {
-                        let stream = stream
-                            .set_nonblocking(true)
-                            .and_then(|()| TcpStream::from_std(stream));
-                        if let Ok(stream) = stream {
+                        if stream.set_nonblocking(true).is_ok() {
                             self.serve(stream, peer, place);
                         }
                     }
@@ -320,27 +340,28 @@ impl Server {
             .is_ok()
     }
 
-    /// Serves one connection, in a task of its own.
-    fn serve(&self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
+    /// Serves one connection, in a task of its own on one of the threads.
+    fn serve(&self, stream: std::net::TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
         let _ = stream.set_nodelay(true);
         let (speaks, spoke) = watch::channel(false);
-        let service = TowerToHyperService::new(self.routes.clone().map_request(
-            move |mut request: Request<hyper::body::Incoming>| {
-                speaks.send_if_modified(|spoke| !std::mem::replace(spoke, true));
-                request
-                    .extensions_mut()
-                    .insert(ConnectInfo::<SocketAddr>(peer));
-                request.map(axum::body::Body::new)
-            },
-        ));
-        let connection = self
-            .builder
-            .serve_connection_with_upgrades(TokioIo::new(stream), service)
-            .into_owned();
+        let (routes, ending) = (self.routes.clone(), self.ending.clone());
+        let service = service_fn(move |request| {
+            speaks.send_if_modified(|spoke| !std::mem::replace(spoke, true));
+            answer(routes.clone(), ending.clone(), peer, request)
+        });
+        let builder = self.builder.clone();
         let closed = self.closed.subscribe();
-        tokio::spawn(async move {
+        self.workers.run(async move {
             let _place = place;
-            let mut connection = pin!(connection);
+            // Only now: it belongs to the thread that it is made on.
+            let stream = match TcpStream::from_std(stream) {
+                Ok(stream) => TokioIo::new(stream),
+                Err(error) => {
+                    tracing::error!(event = "accept.failed", detail = %error);
+                    return;
+                }
+            };
+            let mut connection = pin!(builder.serve_connection_with_upgrades(stream, service));
             // Until the first bytes tell HTTP/1 from HTTP/2, hyper counts no time: silent connections would hold their
             // places for ever (ATTACKS J01). And told to end before the first request, it would not wait for it.
             let patience = async {
@@ -417,6 +438,16 @@ mod tests {
         Router::new().route("/", get(async || "here"))
     }
 
+    fn server(number_of_places: usize) -> Server {
+        let nobody_asks = Ending(watch::channel(0).1);
+        Server::new(
+            routes(),
+            nobody_asks,
+            Workers::start().expect("threads start"),
+            number_of_places,
+        )
+    }
+
     #[tokio::test]
     async fn who_waits_to_be_accepted_when_the_listener_closes_is_served_and_who_comes_later_is_refused()
      {
@@ -431,7 +462,7 @@ mod tests {
         // Connected, and its request is still on the way.
         let mut late = TcpStream::connect(address).await.unwrap();
 
-        let server = Server::new(routes(), 100);
+        let server = server(100);
         server.close(listener);
         let refused = TcpStream::connect(address).await.unwrap_err();
         assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
@@ -452,7 +483,7 @@ mod tests {
         let mut connection = TcpStream::connect(listener.local_addr().unwrap())
             .await
             .unwrap();
-        let server = Server::new(routes(), 100);
+        let server = server(100);
         let (asked, ending) = watch::channel(0);
         connection.write_all(REQUEST).await.unwrap();
         let first = async {
@@ -478,7 +509,7 @@ mod tests {
         let _only = TcpStream::connect(listener.local_addr().unwrap())
             .await
             .unwrap();
-        let server = Server::new(routes(), 1);
+        let server = server(1);
         let (asked, ending) = watch::channel(0);
         let places = server.places.clone();
         let full = async {

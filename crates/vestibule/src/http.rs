@@ -3,10 +3,11 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::runtime;
 use vestibule_accounts::BoxFuture;
 use vestibule_oidc::{Method, OutboundRequest, OutboundResponse, Provider, ProviderId};
 
@@ -105,9 +106,16 @@ impl From<TransportError> for Failure {
     }
 }
 
+/// How many clients there are at most, over all runtimes. One more takes the place of all: most runtimes are gone then.
+const MAX_CLIENTS: usize = 1_024;
+
 /// Requests over the network: one client for each provider, so that each reaches its own private hosts and no others.
+///
+/// And one for each runtime: a connection lives on the runtime that opened it, and a request from another one would
+/// wake two threads for every step.
 pub(crate) struct HttpClient {
-    clients: HashMap<ProviderId, reqwest::Client>,
+    tls: rustls::ClientConfig,
+    clients: Mutex<HashMap<(runtime::Id, ProviderId), reqwest::Client>>,
 }
 
 impl HttpClient {
@@ -118,11 +126,30 @@ impl HttpClient {
     pub(crate) fn new<'a>(
         providers: impl Iterator<Item = &'a Arc<Provider>>,
     ) -> Result<Self, String> {
-        let tls = tls()?;
-        let clients = providers
-            .map(|provider| Ok((provider.id.clone(), client(provider, tls.clone())?)))
-            .collect::<Result<_, String>>()?;
-        Ok(Self { clients })
+        let transport = Self {
+            tls: tls()?,
+            clients: Mutex::default(),
+        };
+        // Here and now, so that what does not work is known at start.
+        for provider in providers {
+            transport.client(provider)?;
+        }
+        Ok(transport)
+    }
+
+    /// The client of this provider on this runtime.
+    fn client(&self, provider: &Provider) -> Result<reqwest::Client, String> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = (runtime::Handle::current().id(), provider.id.clone());
+        if let Some(client) = clients.get(&place) {
+            return Ok(client.clone());
+        }
+        if clients.len() >= MAX_CLIENTS {
+            clients.clear();
+        }
+        let client = client(provider, self.tls.clone())?;
+        clients.insert(place, client.clone());
+        Ok(client)
     }
 }
 
@@ -186,13 +213,11 @@ impl Transport for HttpClient {
             {
                 return Err(TransportError::PrivateAddress { host });
             }
-            let Some(client) = self.clients.get(&provider.id) else {
-                return Err(TransportError::Connect {
-                    host,
-                    detail: "the provider is not configured".into(),
-                });
+            let client = match self.client(provider) {
+                Ok(client) => client,
+                Err(detail) => return Err(TransportError::Connect { host, detail }),
             };
-            match tokio::time::timeout(deadline, exchange(client, request, &host)).await {
+            match tokio::time::timeout(deadline, exchange(&client, request, &host)).await {
                 Ok(outcome) => outcome,
                 Err(_) => Err(TransportError::Deadline { host }),
             }

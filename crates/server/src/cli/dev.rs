@@ -15,6 +15,7 @@ use vestibule::config::{Config, Sources};
 use vestibule_devidp::{DevIdp, RedirectUris, default_people};
 
 use super::{CliError, Global, say};
+use crate::workers::Workers;
 use crate::{log, serve};
 
 /// Ours on one loopback name and the stand-in on another, so that cookies behave as they do across sites.
@@ -118,7 +119,8 @@ pub(crate) async fn run(global: &Global, _verb: Dev) -> Result<(), CliError> {
     let routes = serve::router(&vestibule, &ending)
         .layer(middleware::from_fn_with_state(own, only_our_host));
     let routes = Router::new().merge(routes);
-    serve::until_signal(listener, routes, vestibule, ending, Duration::ZERO).await;
+    let workers = Workers::start()?;
+    serve::until_signal(listener, routes, vestibule, workers, ending, Duration::ZERO).await;
     stand_in.stop().await;
     Ok(())
 }

@@ -4,6 +4,7 @@ use clap::Args;
 use vestibule::Vestibule;
 
 use super::{CliError, Global, load};
+use crate::workers::Workers;
 use crate::{log, serve};
 
 #[derive(Args, Debug)]
@@ -27,6 +28,7 @@ pub(crate) async fn run(global: &Global, _verb: Serve) -> Result<(), CliError> {
     let ending = serve::Ending::by_signals()?;
     tracing::info!(event = "server.listening", %listen, public_url, version = env!("CARGO_PKG_VERSION"));
     let routes = serve::router(&vestibule, &ending);
-    serve::until_signal(listener, routes, vestibule, ending, drain_delay).await;
+    let workers = Workers::start()?;
+    serve::until_signal(listener, routes, vestibule, workers, ending, drain_delay).await;
     Ok(())
 }

@@ -202,13 +202,15 @@ pub(super) fn dress(vestibule: &Vestibule, response: &mut Response) {
     let is_public = headers
         .get(header::CACHE_CONTROL)
         .is_some_and(|value| value.as_bytes().starts_with(b"public"));
-    // A route that answers other origins says so in Vary too: both hold.
-    let says_ours = headers
-        .get_all(header::VARY)
-        .iter()
-        .any(|vary| vary == VARY);
-    if !is_public && !says_ours {
-        headers.append(header::VARY, VARY);
+    if !is_public {
+        let vary = match headers.get(header::VARY).map(HeaderValue::to_str) {
+            // A route that answers other origins says so in Vary too: both hold.
+            Some(Ok(also)) if !also.starts_with("Cookie") => {
+                HeaderValue::try_from(format!("Cookie, Authorization, {also}")).unwrap_or(VARY)
+            }
+            _ => VARY,
+        };
+        headers.insert(header::VARY, vary);
     }
     let mut default = |name: HeaderName, value: &'static str| {
         headers
