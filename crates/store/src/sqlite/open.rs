@@ -14,7 +14,7 @@ use super::{READERS, Readers, SqliteStore, migrate};
 use crate::OpenMode;
 
 /// How long a write waits for another process's, such as the command line's.
-const BUSY: Duration = Duration::from_secs(5);
+pub(super) const BUSY: Duration = Duration::from_secs(5);
 
 /// Why a file cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -115,7 +115,7 @@ impl SqliteStore {
 }
 
 /// The lock of a serving process. The system releases it with the process, however that ends.
-fn lock(path: &Path) -> Result<File, OpenError> {
+pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let failed = |source| OpenError::File {

@@ -292,14 +292,14 @@ async fn every_file_is_readable_by_its_owner_alone() {
 }
 
 #[cfg(unix)]
-fn is_private(path: &Path) {
+pub(super) fn is_private(path: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     let mode = path.metadata().unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "{}", path.display());
 }
 
 #[cfg(not(unix))]
-fn is_private(_: &Path) {}
+pub(super) fn is_private(_: &Path) {}
 
 #[test]
 fn a_folder_that_is_not_there_and_a_file_of_another_kind_are_refused() {
