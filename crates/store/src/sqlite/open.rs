@@ -15,6 +15,8 @@ use crate::OpenMode;
 
 /// How long a write waits for another process's, such as the command line's.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
+/// How long cutting the log waits for readers, while writers wait for it.
+const BUSY_CUT: Duration = Duration::from_millis(100);
 
 /// Why a file cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +106,7 @@ impl SqliteStore {
             .collect::<Result<Vec<_>, _>>()
             .map_err(sqlite)?;
         let checkpoints = connect(path, Role::Writer).map_err(sqlite)?;
+        checkpoints.busy_timeout(BUSY_CUT).map_err(sqlite)?;
         let writer = Writer::start(connection, checkpoints, path).map_err(file)?;
         Ok(Self {
             writer,

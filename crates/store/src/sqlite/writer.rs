@@ -353,13 +353,20 @@ pub(super) fn checkpoint(connection: &Connection, woken: &Receiver<()>, log: &Pa
         if size == 0 {
             continue;
         }
-        let how = if size > CUT_LOG {
-            "PRAGMA wal_checkpoint(TRUNCATE)"
-        } else {
-            "PRAGMA wal_checkpoint(PASSIVE)"
-        };
-        if let Err(error) = connection.query_row(how, [], |_| Ok(())) {
+        if let Err(error) = write_back(connection, size > CUT_LOG) {
             tracing::warn!(event = "database.checkpoint_failed", detail = %error);
         }
     }
+}
+
+/// Cutting the log locks writers out until nobody reads from it, and so waits for a long read such as a backup. Without
+/// cutting nobody waits; and where that wrote everything back, no such read is under way.
+fn write_back(connection: &Connection, cut: bool) -> rusqlite::Result<()> {
+    let all = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+        Ok(row.get::<_, i64>(1)? == row.get::<_, i64>(2)?)
+    })?;
+    if cut && all {
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    }
+    Ok(())
 }
