@@ -397,7 +397,8 @@ impl Lock {
 }
 
 /// Writes the log back into the database, removes it, and keeps every other connection out for as long as this one is
-/// held. `None`: there is no database, or one so damaged that SQLite cannot.
+/// held. Who waits for it meanwhile has the old file open afterwards: to that one SQLite writes no more, for it was moved.
+/// `None`: there is no database, or one so damaged that SQLite cannot.
 fn fold(database: &Path) -> Result<Option<Connection>, BackupError> {
     // Beside a database without pages, SQLite takes the log for a leftover and removes it.
     if is_empty(database) {

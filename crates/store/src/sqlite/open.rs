@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rusqlite::ffi::SQLITE_READONLY_DBMOVED;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::claims::Claims;
@@ -42,6 +43,9 @@ pub enum OpenError {
     /// The file holds something else.
     #[error("{} is not an SQLite database; it was left as it is. Name another file with database_url, or restore a backup", .0.display())]
     Foreign(PathBuf),
+    /// It was replaced while it was opened, as by a restore.
+    #[error("{} was replaced while it was opened, as a restore does. Run this again", .0.display())]
+    Replaced(PathBuf),
     /// SQLite cannot use it.
     #[error("cannot use the database {}: {source}. Choose another with database_url, or restore a backup", path.display())]
     Sqlite {
@@ -78,8 +82,14 @@ impl SqliteStore {
             path: path.to_owned(),
             source,
         };
-        let sqlite = |source: rusqlite::Error| match source.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase) => OpenError::Foreign(path.to_owned()),
+        let sqlite = |source: rusqlite::Error| match source.sqlite_error() {
+            Some(error) if error.code == ErrorCode::NotADatabase => {
+                OpenError::Foreign(path.to_owned())
+            }
+            // Who waited for a restore to end has the old file open, and SQLite begins no log for it.
+            Some(error) if error.extended_code == SQLITE_READONLY_DBMOVED => {
+                OpenError::Replaced(path.to_owned())
+            }
             _ => OpenError::Sqlite {
                 path: path.to_owned(),
                 source,

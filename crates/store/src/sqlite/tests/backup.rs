@@ -528,3 +528,42 @@ async fn a_restore_over_a_database_that_somebody_has_open_is_refused_and_changes
     assert_eq!(file.files(), ["app.db", "app.db.lock"]);
     assert_eq!(count(&file.outsider(), "vestibule_users"), 1);
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waited_for_a_restore_to_end_does_not_use_the_file_that_was_replaced() {
+    let (file, other) = (used(1).await, used(2).await);
+    let restoring = file.outsider();
+    restoring
+        .pragma_update(None, "journal_mode", "DELETE")
+        .unwrap();
+    restoring.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let opens = || {
+        std::fs::read_dir("/proc/self/fd")
+            .unwrap()
+            .flatten()
+            .filter(|fd| std::fs::read_link(fd.path()).is_ok_and(|open| open == file.path))
+            .count()
+    };
+    let before = opens();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| SqliteStore::open(&file.path, OpenMode::CommandLine));
+        while opens() == before {
+            assert!(!waiting.is_finished(), "it did not wait");
+            std::thread::yield_now();
+        }
+        let kept = file.folder.path().join("kept");
+        std::fs::hard_link(&file.path, kept).unwrap();
+        std::fs::rename(&other.path, &file.path).unwrap();
+        restoring.execute_batch("COMMIT").unwrap();
+        let refused = waiting.join().unwrap();
+        assert!(
+            matches!(refused, Err(OpenError::Replaced(_))),
+            "{refused:?}"
+        );
+    });
+    drop(restoring);
+    let next = SqliteStore::open(&file.path, OpenMode::CommandLine).unwrap();
+    next.ready().await.unwrap();
+    assert_eq!(count(&file.outsider(), "vestibule_users"), 2);
+}
