@@ -241,8 +241,8 @@ pub(crate) fn run() -> Result<(), CliError> {
         Verb::User(verb) => block_on(user::run(&global, verb)),
         Verb::Client(verb) => client::run(&global, &verb),
         Verb::Keys(verb) => block_on(keys::run(&global, verb)),
-        Verb::Backup(verb) => backup::run(&global, verb),
-        Verb::Restore(verb) => restore::run(&global, &verb),
+        Verb::Backup(verb) => block_on(async { backup::run(&global, verb) }),
+        Verb::Restore(verb) => block_on(restore::run(&global, &verb)),
         Verb::Version if global.json => {
             print(&json!({ "version": env!("CARGO_PKG_VERSION") }).to_string())
         }
@@ -254,7 +254,21 @@ fn block_on(work: impl Future<Output = Result<(), CliError>>) -> Result<(), CliE
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(work)
+    runtime.block_on(async {
+        outlive_limits()?;
+        work.await
+    })
+}
+
+/// Where a file may not grow any more (RLIMIT_FSIZE), a write fails, as on a full disk. But the system also sends a
+/// signal that ends whoever does not handle it. Tokio's handler stays for as long as the process lives.
+fn outlive_limits() -> Result<(), CliError> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        drop(signal(SignalKind::from_raw(libc::SIGXFSZ))?);
+    }
+    Ok(())
 }
 
 /// The configuration of a verb.

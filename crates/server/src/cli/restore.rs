@@ -19,11 +19,11 @@ pub(crate) struct Restore {
     check: bool,
 }
 
-pub(crate) fn run(global: &Global, verb: &Restore) -> Result<(), CliError> {
+pub(crate) async fn run(global: &Global, verb: &Restore) -> Result<(), CliError> {
     let config = load(global)?;
     let file = verb.file.as_deref();
     match (config.database(), file, verb.check) {
-        (Database::Postgres { .. }, None, true) => super::block_on(check_postgres(global)),
+        (Database::Postgres { .. }, None, true) => check_postgres(global).await,
         (Database::Postgres { url, schema }, ..) => {
             Err(CliError::Told(with_pg_restore(url, schema, file)))
         }

@@ -308,10 +308,11 @@ fn alone(connection: &Connection, batch: &mut [Box<dyn Job>]) {
             continue;
         }
         match job.run(connection) {
-            _ if connection.is_autocommit() => job.fail(StoreError::Unavailable(
+            // Where the database ended the transaction, the job knows why: the disk is full, for one.
+            Ran::Undo => roll_back(connection),
+            Ran::Kept if connection.is_autocommit() => job.fail(StoreError::Unavailable(
                 "the database ended the transaction".into(),
             )),
-            Ran::Undo => roll_back(connection),
             Ran::Kept => {
                 if let Err(error) = connection.execute_batch("COMMIT") {
                     roll_back(connection);
