@@ -276,6 +276,71 @@ async fn a_restore_waits_for_the_server_to_stop_and_keeps_what_was_there() {
     assert_eq!(who(&client(), server.address(), &later).await, BOB);
 }
 
+/// Killed at any moment, a restore leaves the old database or the new one, each whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_that_is_killed_leaves_the_old_database_or_the_new_one() {
+    let idp = provider().await;
+    let (home, _, _) = backed_up(&idp).await;
+    let server = home.serve();
+    sign_in(&client(), server.address(), BOB).await.unwrap();
+    // Bob stands in the log alone.
+    server.kill();
+    let saved = tempfile::tempdir().unwrap();
+    let database = ["vestibule.db", "vestibule.db-wal"];
+    for name in database {
+        std::fs::copy(home.path().join(name), saved.path().join(name)).unwrap();
+    }
+    let began = std::time::Instant::now();
+    assert!(home.run(&["restore", "alice.db"]).ok);
+    let whole = began.elapsed();
+
+    let (mut old, mut new) = (0, 0);
+    for round in 0..60 {
+        for name in files(home.path()) {
+            if name.starts_with("vestibule.db") {
+                let path = home.path().join(name);
+                let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir_all(&path));
+            }
+        }
+        for name in database {
+            std::fs::copy(saved.path().join(name), home.path().join(name)).unwrap();
+        }
+        let mut restoring = home
+            .command(&["restore", "alice.db"])
+            .stderr(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(whole * round / 50);
+        restoring.kill().unwrap();
+        restoring.wait().unwrap();
+
+        let listed = home.run(&["user", "list"]);
+        assert!(listed.out.contains(ALICE), "{}", listed.err);
+        if listed.out.contains(BOB) {
+            old += 1;
+        } else {
+            new += 1;
+            // And the old one is kept, with its log in it.
+            let kept = files(home.path())
+                .into_iter()
+                .find(|name| name.contains("replaced"))
+                .unwrap();
+            let kept = rusqlite::Connection::open(home.path().join(kept)).unwrap();
+            let users: i64 = kept
+                .query_row("SELECT count(*) FROM vestibule_users", [], |row| row.get(0))
+                .unwrap();
+            assert_eq!(users, 2);
+        }
+        let verdict: String = rusqlite::Connection::open(home.database())
+            .unwrap()
+            .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(verdict, "ok");
+    }
+    println!("60 kills: {old} times the old database, {new} times the new one");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_good_backup_is_neither_checked_as_good_nor_restored() {
     let idp = provider().await;

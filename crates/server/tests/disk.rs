@@ -146,3 +146,57 @@ async fn a_backup_or_restore_for_which_there_is_no_room_says_so_and_leaves_nothi
     let server = home.serve();
     assert_eq!(who(&client(), server.address(), &session).await, ALICE);
 }
+
+/// Opened for reading alone, a database would take no login until the next start, whatever becomes of the file.
+#[test]
+fn a_database_that_may_be_read_but_not_written_is_refused_at_the_start() {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+    let home = Home::with(&support::configuration("http://127.0.0.1:9"));
+    home.serve().kill();
+    let set = |mode| {
+        std::fs::set_permissions(home.database(), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    // To root no file is read-only: somebody else runs a copy of the program.
+    let who = Command::new("id").arg("-u").output().unwrap();
+    let is_root = who.stdout == b"0\n";
+    let program = home.path().join("program");
+    if is_root {
+        std::fs::copy(env!("CARGO_BIN_EXE_vestibule"), &program).unwrap();
+        chown(home.path(), Some(65_534), Some(65_534)).unwrap();
+        for entry in std::fs::read_dir(home.path()).unwrap() {
+            chown(entry.unwrap().path(), Some(65_534), Some(65_534)).unwrap();
+        }
+    }
+    let command = || {
+        if !is_root {
+            return home.command(&["serve"]);
+        }
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(&program)
+            .arg("serve")
+            .current_dir(home.path());
+        command
+    };
+
+    set(0o444);
+    // It ends by itself; where it would serve, it is ended here.
+    let refused = Command::new("timeout")
+        .arg("20")
+        .arg(command().get_program())
+        .args(command().get_args())
+        .current_dir(home.path())
+        .output()
+        .unwrap();
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{told}");
+    assert!(
+        told.contains("error: cannot use the database ./vestibule.db: ")
+            && told.contains("may write there"),
+        "{told}"
+    );
+
+    set(0o600);
+    Server::start(command(), "\"server.listening\"");
+}

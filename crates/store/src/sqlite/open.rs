@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rusqlite::ffi::SQLITE_READONLY_DBMOVED;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 
 use super::claims::Claims;
 use super::writer::Writer;
@@ -108,6 +108,13 @@ impl SqliteStore {
         };
         create_private(path).map_err(file)?;
         let mut connection = connect(path, Role::Writer).map_err(sqlite)?;
+        // SQLite opens such a file for reading, and would stay with that when it may be written again.
+        if mode == OpenMode::Serve && connection.is_readonly(MAIN_DB).map_err(sqlite)? {
+            return Err(file(std::io::Error::new(
+                ErrorKind::PermissionDenied,
+                "it may be read, but not written",
+            )));
+        }
         migrate::run(&mut connection, path)?;
 
         let claims = Claims::load(&connection).map_err(sqlite)?;
