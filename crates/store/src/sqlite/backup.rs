@@ -316,7 +316,7 @@ impl Staged {
     /// Puts the copy in the database's place. The database that stands there is kept under a name with `stamp`, which is
     /// returned; `None`: there was none.
     ///
-    /// A server is kept out by its lock, and every other connection by the exclusive lock that [`fold`] takes. A power
+    /// A server is kept out by its lock, and every other connection by the exclusive lock that `fold` takes. A power
     /// cut leaves the old database or the new one, and never the new one beside the log of the old one, which SQLite
     /// would write into it:
     ///
