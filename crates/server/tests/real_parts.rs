@@ -14,6 +14,11 @@ mod chromium;
 mod oidc_provider;
 #[path = "support/parts.rs"]
 mod parts;
+#[path = "real_parts/postgres.rs"]
+mod postgres;
+#[path = "../../store/tests/support/server.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod server;
 mod support;
 
 use libtest_mimic::Arguments;
@@ -66,6 +71,15 @@ fn main() {
             "a_certified_provider_signs_in_with_each_algorithm_and_client_secret_post",
             &provider(),
             || oidc_provider::each_algorithm("client_secret_post"),
+        ),
+        trial(
+            "a_dump_by_the_printed_command_is_restored_by_the_other_and_checked_with_the_secret",
+            &[Part::folder(
+                "PostgreSQL",
+                server::programs().unwrap_or_default(),
+                "apt-get install postgresql",
+            )],
+            || postgres::drill(server::programs().unwrap()),
         ),
     ];
     libtest_mimic::run(&arguments, trials).exit();

@@ -10,7 +10,7 @@ mod sqlite;
 #[cfg(feature = "postgres")]
 pub use crate::postgres::{PostgresError, PostgresStore};
 #[cfg(feature = "sqlite")]
-pub use crate::sqlite::{OpenError, SqliteStore};
+pub use crate::sqlite::{OpenError, SqliteStore, backup};
 
 /// Who opens a database.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -26,6 +26,8 @@
 //! [`Vestibule::pages`] and [`Vestibule::users_api`] yourself.
 
 mod attempt;
+#[cfg(feature = "sqlite")]
+pub mod backup;
 pub mod clock;
 pub mod config;
 mod error;

@@ -1,4 +1,5 @@
-//! From a checked configuration to a [`Vestibule`] that can sign people in. The only file that names a store.
+//! From a checked configuration to a [`Vestibule`] that can sign people in. Beside `backup.rs`, the only file that
+//! names a store.
 
 use std::sync::Arc;
 

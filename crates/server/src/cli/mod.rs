@@ -1,9 +1,11 @@
 //! The command line: one file a verb.
 
+mod backup;
 mod client;
 mod config;
 mod dev;
 mod keys;
+mod restore;
 mod serve;
 mod user;
 
@@ -26,6 +28,10 @@ pub(crate) enum CliError {
     Start(#[from] StartError),
     #[error("{0}")]
     Failed(#[from] Failure),
+    #[error("{0}")]
+    Backup(#[from] vestibule::backup::BackupError),
+    #[error("{0}")]
+    Restore(#[from] vestibule::backup::RestoreError),
     #[error("{0}")]
     Told(String),
     #[error("cannot write the answer: {0}")]
@@ -209,6 +215,17 @@ enum Verb {
     /// List, rotate and revoke the signing keys
     #[command(subcommand)]
     Keys(keys::Verb),
+    /// Copy the database, beside a running server
+    ///
+    /// One consistent moment in one file, checked before it gets its name. The secret is not in it: keep a copy of that,
+    /// too, in another place.
+    Backup(backup::Backup),
+    /// Put a backup in the place of the database, or with --check only try it
+    ///
+    /// First of all the backup is copied and the copy checked: whether it is whole, whether this version knows it, and
+    /// whether the configured secret is the one it was made with. A server must be stopped for a restore, and not for
+    /// --check. The database that was there is kept beside it.
+    Restore(restore::Restore),
     /// Print the version
     Version,
 }
@@ -224,6 +241,8 @@ pub(crate) fn run() -> Result<(), CliError> {
         Verb::User(verb) => block_on(user::run(&global, verb)),
         Verb::Client(verb) => client::run(&global, &verb),
         Verb::Keys(verb) => block_on(keys::run(&global, verb)),
+        Verb::Backup(verb) => block_on(async { backup::run(&global, verb) }),
+        Verb::Restore(verb) => block_on(restore::run(&global, &verb)),
         Verb::Version if global.json => {
             print(&json!({ "version": env!("CARGO_PKG_VERSION") }).to_string())
         }
@@ -236,7 +255,21 @@ fn block_on(work: impl Future<Output = Result<(), CliError>>) -> Result<(), CliE
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(work)
+    runtime.block_on(async {
+        outlive_limits()?;
+        work.await
+    })
+}
+
+/// Where a file may not grow any more (RLIMIT_FSIZE), a write fails, as on a full disk. But the system also sends a
+/// signal that ends whoever does not handle it. Tokio's handler stays for as long as the process lives.
+fn outlive_limits() -> Result<(), CliError> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        drop(signal(SignalKind::from_raw(libc::SIGXFSZ))?);
+    }
+    Ok(())
 }
 
 /// The configuration of a verb.

@@ -6,7 +6,7 @@ use aws_lc_rs::digest;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 
 use super::open::{OpenError, create_private};
-use super::sql;
+use super::{backup, sql};
 
 /// Every migration, in order. One is only ever added.
 pub(super) const MIGRATIONS: &[(i64, &str)] = &[
@@ -35,7 +35,7 @@ pub(super) fn apply(
     if newest == last {
         return Ok(());
     }
-    // A file that holds people is copied first. VACUUM INTO cannot run inside of a transaction.
+    // A file that holds people is copied first, outside of the transaction: a copy takes its time.
     let copy = copy_name(path, newest);
     let part = if newest > 0 && !copy.exists() {
         Some(copy_to_part(connection, path, &copy)?)
@@ -74,27 +74,24 @@ fn copy_to_part(connection: &Connection, path: &Path, copy: &Path) -> Result<Pat
     let mut part = copy.as_os_str().to_owned();
     part.push(format!(".part-{}", uuid::Uuid::now_v7()));
     let part = PathBuf::from(part);
-    // VACUUM INTO takes an empty file, and keeps its mode.
     let made = create_private(&part).map_err(|source| OpenError::File {
         path: part.clone(),
         source,
     });
     let copied = made.and_then(|()| {
-        connection
-            .execute(sql::VACUUM_INTO, [part.to_string_lossy()])
-            .map_err(|source| OpenError::Sqlite {
-                path: path.to_owned(),
-                source,
-            })
+        backup::copy(connection, &part, |_, _| {}).map_err(|source| OpenError::Sqlite {
+            path: path.to_owned(),
+            source,
+        })
     });
     if copied.is_err() {
         let _ = std::fs::remove_file(&part);
     }
-    copied.map(|_| part)
+    copied.map(|()| part)
 }
 
 /// The newest applied migration, 0 for none, after all applied ones were compared with ours.
-fn applied(
+pub(super) fn applied(
     connection: &Connection,
     path: &Path,
     migrations: &[(i64, &str)],

@@ -3,6 +3,7 @@
 //! What the writer acknowledged is on disk (`synchronous = FULL`). Point reads run where they are asked: they take
 //! microseconds and never wait for the writer. Lists run on the blocking pool.
 
+pub mod backup;
 mod claims;
 mod grants;
 mod migrate;

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::ffi::SQLITE_READONLY_DBMOVED;
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 
 use super::claims::Claims;
 use super::writer::Writer;
@@ -15,7 +16,9 @@ use super::{READERS, Readers, SqliteStore, migrate};
 use crate::OpenMode;
 
 /// How long a write waits for another process's, such as the command line's.
-const BUSY: Duration = Duration::from_secs(5);
+pub(super) const BUSY: Duration = Duration::from_secs(5);
+/// How long cutting the log waits for readers, while writers wait for it.
+const BUSY_CUT: Duration = Duration::from_millis(100);
 
 /// Why a file cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +44,9 @@ pub enum OpenError {
     /// The file holds something else.
     #[error("{} is not an SQLite database; it was left as it is. Name another file with database_url, or restore a backup", .0.display())]
     Foreign(PathBuf),
+    /// It was replaced while it was opened, as by a restore.
+    #[error("{} was replaced while it was opened, as a restore does. Run this again", .0.display())]
+    Replaced(PathBuf),
     /// SQLite cannot use it.
     #[error("cannot use the database {}: {source}. Choose another with database_url, or restore a backup", path.display())]
     Sqlite {
@@ -77,8 +83,14 @@ impl SqliteStore {
             path: path.to_owned(),
             source,
         };
-        let sqlite = |source: rusqlite::Error| match source.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase) => OpenError::Foreign(path.to_owned()),
+        let sqlite = |source: rusqlite::Error| match source.sqlite_error() {
+            Some(error) if error.code == ErrorCode::NotADatabase => {
+                OpenError::Foreign(path.to_owned())
+            }
+            // Who waited for a restore to end has the old file open, and SQLite begins no log for it.
+            Some(error) if error.extended_code == SQLITE_READONLY_DBMOVED => {
+                OpenError::Replaced(path.to_owned())
+            }
             _ => OpenError::Sqlite {
                 path: path.to_owned(),
                 source,
@@ -97,6 +109,13 @@ impl SqliteStore {
         };
         create_private(path).map_err(file)?;
         let mut connection = connect(path, Role::Writer).map_err(sqlite)?;
+        // SQLite opens such a file for reading, and would stay with that when it may be written again.
+        if mode == OpenMode::Serve && connection.is_readonly(MAIN_DB).map_err(sqlite)? {
+            return Err(file(std::io::Error::new(
+                ErrorKind::PermissionDenied,
+                "it may be read, but not written",
+            )));
+        }
         migrate::run(&mut connection, path)?;
 
         let claims = Claims::load(&connection).map_err(sqlite)?;
@@ -105,6 +124,7 @@ impl SqliteStore {
             .collect::<Result<Vec<_>, _>>()
             .map_err(sqlite)?;
         let checkpoints = connect(path, Role::Writer).map_err(sqlite)?;
+        checkpoints.busy_timeout(BUSY_CUT).map_err(sqlite)?;
         let writer = Writer::start(connection, checkpoints, path).map_err(file)?;
         Ok(Self {
             writer,
@@ -116,7 +136,7 @@ impl SqliteStore {
 }
 
 /// The lock of a serving process. The system releases it with the process, however that ends.
-fn lock(path: &Path) -> Result<File, OpenError> {
+pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let failed = |source| OpenError::File {

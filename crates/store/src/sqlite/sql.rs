@@ -7,7 +7,12 @@ pub(super) const SELECT_MIGRATIONS: &str =
     "SELECT number, checksum FROM vestibule_migrations ORDER BY number";
 pub(super) const INSERT_MIGRATION: &str =
     "INSERT INTO vestibule_migrations (number, checksum) VALUES (?1, ?2)";
-pub(super) const VACUUM_INTO: &str = "VACUUM INTO ?1";
+
+/// A first read, with which a snapshot begins.
+pub(super) const SELECT_ANYTHING: &str = "SELECT 1 FROM sqlite_schema LIMIT 1";
+pub(super) const CHECK_PAGES: &str = "PRAGMA integrity_check(3)";
+pub(super) const CHECK_REFERENCES: &str = "SELECT 'a row of ' || tables.name || ' refers to one of ' || missing.parent || ' that is not there' FROM sqlite_schema AS tables JOIN pragma_foreign_key_check(tables.name) AS missing WHERE tables.type = 'table' AND tables.name LIKE 'vestibule\\_%' ESCAPE '\\' LIMIT 1";
+pub(super) const SELECT_CONTENTS: &str = "SELECT (SELECT count(*) FROM vestibule_users), (SELECT count(*) FROM vestibule_identities), (SELECT count(*) FROM vestibule_sessions), (SELECT max(last_used_at) FROM vestibule_identities)";
 
 pub(super) const SELECT_CLAIMS: &str =
     "SELECT claimed_at, state FROM vestibule_claims ORDER BY claimed_at";

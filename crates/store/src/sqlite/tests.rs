@@ -1,5 +1,6 @@
 //! The rules of this store, each made to happen.
 
+mod backup;
 mod files;
 mod grants;
 mod jobs;

@@ -337,10 +337,11 @@ fn alone(connection: &Connection, batch: &mut [Box<dyn Job>]) {
             continue;
         }
         match job.run(connection) {
-            _ if connection.is_autocommit() => job.fail(StoreError::Unavailable(
+            // Where the database ended the transaction, the job knows why: the disk is full, for one.
+            Ran::Undo => roll_back(connection),
+            Ran::Kept if connection.is_autocommit() => job.fail(StoreError::Unavailable(
                 "the database ended the transaction".into(),
             )),
-            Ran::Undo => roll_back(connection),
             Ran::Kept => {
                 if let Err(error) = run(connection, COMMIT) {
                     roll_back(connection);
@@ -382,13 +383,20 @@ pub(super) fn checkpoint(connection: &Connection, woken: &Receiver<()>, log: &Pa
         if size == 0 {
             continue;
         }
-        let how = if size > CUT_LOG {
-            "PRAGMA wal_checkpoint(TRUNCATE)"
-        } else {
-            "PRAGMA wal_checkpoint(PASSIVE)"
-        };
-        if let Err(error) = connection.query_row(how, [], |_| Ok(())) {
+        if let Err(error) = write_back(connection, size > CUT_LOG) {
             tracing::warn!(event = "database.checkpoint_failed", detail = %error);
         }
     }
+}
+
+/// Cutting the log locks writers out until nobody reads from it, and so waits for a long read such as a backup. Without
+/// cutting nobody waits; and where that wrote everything back, no such read is under way.
+fn write_back(connection: &Connection, cut: bool) -> rusqlite::Result<()> {
+    let all = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+        Ok(row.get::<_, i64>(1)? == row.get::<_, i64>(2)?)
+    })?;
+    if cut && all {
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    }
+    Ok(())
 }

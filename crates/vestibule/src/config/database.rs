@@ -47,6 +47,36 @@ impl DatabaseUrl {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// As PostgreSQL's own tools take it: without the password, which they ask for, and without what is ours.
+    #[must_use]
+    pub fn for_tools(&self) -> String {
+        let text = self.expose();
+        let after_user = text.rfind('@').unwrap_or(0);
+        let (base, query) = match text[after_user..].find('?') {
+            Some(at) => (&text[..after_user + at], &text[after_user + at + 1..]),
+            None => (text, ""),
+        };
+        let base = match (base.split_once("://"), base.rfind('@')) {
+            (Some((scheme, rest)), Some(at)) => {
+                let user = rest.split([':', '@']).next().unwrap_or_default();
+                format!("{scheme}://{user}{}", &base[at..])
+            }
+            _ => base.to_owned(),
+        };
+        let kept: Vec<&str> = query
+            .split('&')
+            .filter(|pair| {
+                let name = pair.split('=').next().unwrap_or_default();
+                !matches!(name, "" | "password" | "prepare")
+            })
+            .collect();
+        if kept.is_empty() {
+            base
+        } else {
+            format!("{base}?{}", kept.join("&"))
+        }
+    }
 }
 
 impl fmt::Debug for DatabaseUrl {
@@ -199,8 +229,35 @@ mod tests {
                 url: DatabaseUrl(Zeroizing::new(url.into())),
                 schema: SCHEMA.into(),
             };
-            let said = format!("{database} {database:?} {}", without_password(url));
+            let Database::Postgres { url: kept, .. } = &database else {
+                unreachable!("it is PostgreSQL");
+            };
+            let said = format!(
+                "{database} {database:?} {} {}",
+                without_password(url),
+                kept.for_tools()
+            );
             assert!(!said.contains("hunter2"), "{said}");
+        }
+    }
+
+    #[test]
+    fn tools_get_the_url_without_the_password_and_without_what_is_ours() {
+        for (url, expected) in [
+            ("postgres://u:p@h/d", "postgres://u@h/d"),
+            ("postgres://u:p@q@h:5433/d", "postgres://u@h:5433/d"),
+            ("postgres://h/d", "postgres://h/d"),
+            (
+                "postgres://u:p?@one,two:5433/d?prepare=false&sslmode=require&password=p",
+                "postgres://u@one,two:5433/d?sslmode=require",
+            ),
+            (
+                "postgres:///d?host=/run/postgresql&prepare=false",
+                "postgres:///d?host=/run/postgresql",
+            ),
+        ] {
+            let url = DatabaseUrl(Zeroizing::new(url.into()));
+            assert_eq!(url.for_tools(), expected);
         }
     }
 }

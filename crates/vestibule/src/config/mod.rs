@@ -18,6 +18,7 @@ mod tests;
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use url::{Host, Url};
@@ -52,6 +53,7 @@ pub struct Config {
     pub(crate) public_url: Url,
     pub(crate) listen: SocketAddr,
     pub(crate) app_name: String,
+    pub(crate) data_dir: PathBuf,
     pub(crate) database: Database,
     pub(crate) secret: SecretSource,
     pub(crate) previous_secret: Option<Secret>,
@@ -155,6 +157,7 @@ impl Config {
             public_url,
             listen,
             app_name,
+            data_dir,
             database,
             secret,
             previous_secret,
@@ -219,10 +222,32 @@ impl Config {
         trimmed(&self.public_url)
     }
 
+    /// Where relative files are kept: the database, the secret, backups.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
     /// Where accounts are kept.
     #[must_use]
     pub fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// Where the secret is kept, in words for an operator.
+    #[must_use]
+    pub fn secret_place(&self) -> String {
+        match &self.secret {
+            SecretSource::File(path) => path.display().to_string(),
+            SecretSource::Given(_) => self
+                .shown
+                .iter()
+                .find(|shown| shown.key == "secret")
+                .map_or_else(
+                    || "the configuration".to_owned(),
+                    |shown| format!("the key secret ({})", shown.origin),
+                ),
+        }
     }
 
     /// Who may receive a sign-in, in the order of the configuration.

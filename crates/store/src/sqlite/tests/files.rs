@@ -292,14 +292,14 @@ async fn every_file_is_readable_by_its_owner_alone() {
 }
 
 #[cfg(unix)]
-fn is_private(path: &Path) {
+pub(super) fn is_private(path: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     let mode = path.metadata().unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "{}", path.display());
 }
 
 #[cfg(not(unix))]
-fn is_private(_: &Path) {}
+pub(super) fn is_private(_: &Path) {}
 
 #[test]
 fn a_folder_that_is_not_there_and_a_file_of_another_kind_are_refused() {
@@ -366,4 +366,60 @@ async fn nothing_is_acknowledged_once_the_file_was_removed_or_replaced() {
     assert!(store.ready().await.is_err(), "another file took its place");
     std::fs::rename(file.path.with_extension("away"), &file.path).unwrap();
     store.ready().await.unwrap();
+}
+
+// ATTACKS J08
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_database_takes_no_sign_in_loses_none_and_takes_them_again_when_there_is_room() {
+    let file = File::new();
+    let store = file.serve();
+    let room = |pages: String| {
+        store.writer.submit::<_, StoreError, _>(move |connection| {
+            connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;
+            Ok(())
+        })
+    };
+    let session = |number| {
+        store.session(
+            SessionKey::Cookie(SessionHash::from_bytes([number; 32])),
+            NOW,
+        )
+    };
+    let pages: i64 = file
+        .outsider()
+        .query_row("PRAGMA page_count", [], |row| row.get(0))
+        .unwrap();
+    room((pages + 2).to_string()).await.unwrap();
+
+    let mut number = 0;
+    let refused = loop {
+        match store.apply(sign_in(number)).await {
+            Ok(_) => number += 1,
+            Err(refused) => break refused,
+        }
+    };
+    assert!(number > 0, "it was full from the beginning");
+    for again in number..number + 10 {
+        let refused = store.apply(sign_in(again)).await;
+        assert!(
+            matches!(&refused, Err(ApplyError::Store(StoreError::Unavailable(why))) if why.contains("full")),
+            "{refused:?}"
+        );
+    }
+    assert!(matches!(
+        refused,
+        ApplyError::Store(StoreError::Unavailable(_))
+    ));
+    for one in 0..number {
+        assert!(session(one).await.unwrap().is_some(), "{one}");
+    }
+    assert_eq!(session(number).await.unwrap(), None);
+
+    room("1000000".to_owned()).await.unwrap();
+    store.apply(sign_in(number)).await.unwrap();
+    assert_eq!(
+        ["users", "identities", "sessions", "claims"]
+            .map(|table| count(&file.outsider(), &format!("vestibule_{table}"))),
+        [i64::from(number) + 1; 4]
+    );
 }

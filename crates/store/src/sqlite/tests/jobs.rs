@@ -1,6 +1,7 @@
 //! The writer: what its jobs do to each other, when it answers, and how much it holds.
 
 use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{channel, sync_channel};
 use std::sync::{Arc, Mutex};
 
@@ -524,6 +525,48 @@ fn a_log_above_64_mib_is_cut() {
     wake_once(&checkpoints, &file);
     assert_eq!(log(), 0);
     assert!(is_in_main_file(&file.path, "small"));
+}
+
+/// To cut the log, SQLite locks writers out and waits until nobody reads from it: with a backup under way, for seconds.
+#[test]
+fn a_log_that_a_long_read_needs_is_written_back_and_cut_once_nobody_needs_it() {
+    static WAITED: AtomicBool = AtomicBool::new(false);
+    let file = File::new();
+    drop(file.serve());
+    let (writer, mut checkpoints) = (file.outsider(), file.outsider());
+    for connection in [&writer, &checkpoints] {
+        connection
+            .pragma_update(None, "wal_autocheckpoint", 0)
+            .unwrap();
+    }
+    checkpoints
+        .busy_handler(Some(|_| {
+            WAITED.store(true, Ordering::SeqCst);
+            false
+        }))
+        .unwrap();
+    let log = || {
+        std::fs::metadata(file.folder.path().join("app.db-wal"))
+            .unwrap()
+            .len()
+    };
+    put(&writer, "early").unwrap();
+    let reader = file.outsider();
+    reader.execute_batch("BEGIN").unwrap();
+    assert_eq!(names(&reader), ["early"]);
+    writer
+        .execute_batch("UPDATE vestibule_meta SET value = zeroblob(68000000)")
+        .unwrap();
+
+    wake_once(&checkpoints, &file);
+
+    assert!(!WAITED.load(Ordering::SeqCst), "writers were locked out");
+    assert!(log() > 64 << 20);
+    assert_eq!(names(&reader), ["early"]);
+    reader.execute_batch("COMMIT").unwrap();
+    wake_once(&checkpoints, &file);
+    assert_eq!(log(), 0);
+    assert!(is_in_main_file(&file.path, "early"));
 }
 
 /// One checkpoint, here and now: the other end of the channel is gone when it is done.
