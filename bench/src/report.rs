@@ -68,7 +68,7 @@ impl Display for Database {
         }
         writeln!(
             f,
-            "\n  {:<30}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}",
+            "\n  {:<36}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}",
             "",
             "a second",
             "p50 ms",
@@ -87,7 +87,7 @@ impl Display for Database {
                 .map_or_else(|| "-".to_owned(), |time| format!("{time:.1}"));
             writeln!(
                 f,
-                "  {:<30}{:>9}{:>9.2}{:>9.2}{:>9.2}{:>9.1}{:>9.1}{:>9}{:>9.1}{:>9.2}{:>9.2}",
+                "  {:<36}{:>9}{:>9.2}{:>9.2}{:>9.2}{:>9.1}{:>9.1}{:>9}{:>9.1}{:>9.2}{:>9.2}",
                 name(cost),
                 grouped(cost.per_second as u64),
                 cost.p50_ms,
@@ -151,7 +151,7 @@ pub fn growth(databases: &[Database]) -> String {
             let same = |other: &&Cost| name(other) == name(cost);
             if let Some(before) = smallest.costs.iter().find(same) {
                 text.push_str(&format!(
-                    "  {:<30}{:.2} times the CPU time, {:.2} times the rate\n",
+                    "  {:<36}{:.2} times the CPU time, {:.2} times the rate\n",
                     name(cost),
                     cost.server_cpu_us / before.server_cpu_us,
                     cost.per_second / before.per_second
