@@ -432,6 +432,17 @@ async fn without_a_delay_a_signal_closes_the_listener_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_term_signal_is_heard_as_soon_as_the_server_says_that_it_listens() {
+    let idp = provider().await;
+    let home = Home::at(&idp);
+    for _ in 0..20 {
+        let server = home.serve();
+        server.terminate();
+        assert!(server.ended());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_operator_lists_shows_disables_enables_and_promotes_beside_a_running_server() {
     let idp = provider().await;
     let home = Home::at(&idp);
