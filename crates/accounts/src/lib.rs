@@ -28,7 +28,7 @@ pub use crate::records::{
     PasswordHash, Session, SignIn, SignedIn, StoredKey, User, UserPage, UserQuery, UserVersion,
 };
 pub use crate::store::{
-    AddKey, ApplyError, BoxFuture, Claim, RedeemError, RegisterError, RotateError, SecretCheck,
-    Store, StoreError, UnlinkError,
+    AddKey, ApplyError, BoxFuture, Claim, Decide, RedeemError, RegisterError, RotateError,
+    SecretCheck, Store, StoreError, UnlinkError,
 };
 pub use vestibule_oidc::Timestamp;

@@ -242,6 +242,8 @@ pub struct Applied {
     pub user: User,
     /// The session that ended in favour of the new one.
     pub replaced: Option<SessionId>,
+    /// The user's ways in, where the store had them at hand.
+    pub identities: Option<Vec<Identity>>,
 }
 
 /// One of our signing keys, its private part sealed.

@@ -18,6 +18,13 @@ use vestibule_oidc::Timestamp;
 /// What a verb returns, so that `Arc<dyn Store>` works.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// What follows from what is known: the sign-in to write, or `None` where nobody is let in. Asked anew where the world
+/// changed in between.
+pub type Decide = Box<dyn FnMut(&Known) -> Option<SignIn> + Send>;
+
+/// How often a decision is made anew when the world changed under it.
+const DECISIONS: usize = 3;
+
 /// Why a verb did not happen. Nothing was written, unless the variant says otherwise.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -173,6 +180,34 @@ pub trait Store: Send + Sync + 'static {
     /// A user that is not as it was decided on, or not active, is [`ApplyError::Stale`]; a taken identity or address
     /// is [`ApplyError::Conflict`].
     fn apply(&self, sign_in: SignIn) -> BoxFuture<'_, Result<Applied, ApplyError>>;
+
+    /// Reads what is known about an identity and its verified address, lets `decide` say what follows, and writes it.
+    /// `None` where it said so. Where the world changes under each of three decisions, what [`Store::apply`] says of the
+    /// last.
+    ///
+    /// A store that can do all of it in one transaction does.
+    fn admit(
+        &self,
+        issuer: String,
+        subject: String,
+        email: Option<EmailKey>,
+        mut decide: Decide,
+    ) -> BoxFuture<'_, Result<Option<Applied>, ApplyError>> {
+        Box::pin(async move {
+            let mut outcome = Err(ApplyError::Stale);
+            for _ in 0..DECISIONS {
+                let known = self.known(issuer.clone(), subject.clone(), email.clone());
+                let Some(sign_in) = decide(&known.await?) else {
+                    return Ok(None);
+                };
+                outcome = self.apply(sign_in).await;
+                if !matches!(outcome, Err(ApplyError::Conflict | ApplyError::Stale)) {
+                    break;
+                }
+            }
+            outcome.map(Some)
+        })
+    }
 
     /// The live session that is found so and its active user; `None` where it ended, expired, idled out, or the user
     /// is disabled, and by a grant also where the grant is over.

@@ -3,13 +3,13 @@
 //! Read [`Vestibule::begin_login`], then [`Vestibule::finish_login`]: the steps stand in the order in which they
 //! happen. Each takes the value that the one before it made.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use vestibule_accounts::{
-    Act, ApplyError, Claim, Decision, EmailFact, IdentityFacts, IdentityRecord, Intent, NewSession,
-    NewUser, Session, SessionId, SessionKey, SessionToken, SignIn, SignedIn, StateHash, UserId,
-    decide,
+    Act, ApplyError, Claim, Decide, Decision, EmailFact, IdentityFacts, IdentityRecord, Intent,
+    Known, NewSession, NewUser, Policy, Session, SessionId, SessionKey, SessionToken, SignIn,
+    SignedIn, StateHash, UserId, decide,
 };
 use vestibule_oidc::{
     self as oidc, CallbackQuery, EmailClaim, FlowSecret, LoginRequest, Prompt, Provider,
@@ -31,8 +31,6 @@ use crate::sessions::Believed;
 /// All outbound requests of one callback end within this time together, so that the browser has its answer within ten
 /// seconds (S24).
 const CALLBACK_DEADLINE: Duration = Duration::from_millis(9_500);
-/// How often a decision is made anew when the world changed under it.
-const DECISIONS: usize = 3;
 
 /// What a login start asks for.
 #[derive(Debug, Default)]
@@ -392,8 +390,7 @@ impl Vestibule {
             .map_err(|error| Failure::of_step(error.code(), error.reason(), &error))
     }
 
-    /// Decides who the identity is to us and writes it, in one transaction. When the world changed in between, reads
-    /// and decides again. What a front end gets is written with it.
+    /// Decides who the identity is to us and writes it, in one transaction. What a front end gets is written with it.
     async fn admit(
         &self,
         provider: &Provider,
@@ -403,111 +400,105 @@ impl Vestibule {
         claim: StateHash,
         target: &Target,
     ) -> Result<(SignedIn, Handed), Failure> {
+        let now = self.now();
+        let (hand_over, handed) = match target {
+            Target::Page(_) => (None, Handed::Person),
+            Target::FrontEnd(request) => self.prepare_hand_over(request, now).await?,
+        };
         let facts = IdentityFacts::from(identity);
         let address = match &facts.email {
             EmailFact::Verified { address, .. } => Some(address.key().clone()),
             EmailFact::Absent | EmailFact::Unverified => None,
         };
         let record = record(provider, identity);
-        for _ in 0..DECISIONS {
-            let now = self.now();
-            let known = self
-                .inner
-                .store
-                .known(
-                    record.issuer.clone(),
-                    record.subject.clone(),
-                    address.clone(),
-                )
-                .await?;
-            let act = match decide(&facts, &known, &self.inner.policy, Intent::SignIn) {
-                Decision::SignIn(account) => Act::SignIn(account),
-                Decision::Link(account) => Act::Link(account),
-                Decision::Create { owning, evict } => Act::Create {
-                    user: NewUser {
-                        id: UserId::new(now, self.random()),
-                        email: owning,
-                        name: record.name.clone(),
-                        picture: record.picture.clone(),
-                    },
-                    evict,
-                },
-                Decision::AskToLink(_) => {
-                    return Err(Failure::new(
-                        Code::AccountExists,
-                        "link_not_confirmed",
-                        "the verified address belongs to an account that signs in another way; linking = \"verified\" joins them where the provider is authoritative for the address",
-                    ));
-                }
-                Decision::AskClaimant(_) => {
-                    return Err(Failure::new(
-                        Code::AccountExists,
-                        "claimed_by_password",
-                        "a password account that never proved the address claims it; linking = \"never\" gives the address to whom the provider vouches for",
-                    ));
-                }
-                Decision::Refuse(refusal) => return Err(refusal.into()),
-            };
-            let session = NewSession {
-                id: SessionId::new(now, self.random()),
-                hash: session.hash(),
-                provider: provider.id.as_str().to_owned(),
-                expires_at: now.plus_seconds(self.inner.session_lifetime),
-                idle_seconds: self.inner.session_idle,
-            };
-            let (hand_over, handed) = match target {
-                Target::Page(_) => (None, Handed::Person),
-                Target::FrontEnd(request) => self.prepare_hand_over(request, now).await?,
-            };
-            let sign_in = SignIn {
-                act,
-                identity: record.clone(),
-                session: session.clone(),
-                replaces: replaces.map(SessionToken::hash),
-                hand_over,
-                claim,
-                now,
-            };
-            let (before, ticket) = (self.inner.clock.monotonic(), self.inner.sessions.ticket());
-            match self.inner.store.apply(sign_in).await {
-                Ok(applied) => {
-                    let key = SessionKey::Cookie(session.hash);
-                    let session = Session {
-                        id: session.id,
-                        user: applied.user.id,
-                        provider: session.provider,
-                        created_at: now,
-                        last_seen_at: now,
-                        expires_at: session.expires_at,
-                        idle_seconds: session.idle_seconds,
-                    };
-                    let user = applied.user;
-                    let signed_in = SignedIn { session, user };
-                    // What was just written need not be read for the request that follows.
-                    let believed = Arc::new(Believed::new(signed_in.clone()));
-                    self.inner.sessions.remember(key, before, ticket, believed);
-                    // Also by its grants, which hang on the new session now: a later sign-out must find them.
-                    if let Some(old) = applied.replaced {
-                        self.inner.sessions.forget_session(old);
-                    }
-                    return Ok((signed_in, handed));
-                }
-                Err(ApplyError::Conflict | ApplyError::Stale) => {}
-                Err(ApplyError::Store(error)) => return Err(error.into()),
-                Err(error) => {
-                    return Err(Failure::new(
-                        Code::InternalError,
-                        "apply",
-                        error.to_string(),
-                    ));
+        let (issuer, subject) = (record.issuer.clone(), record.subject.clone());
+        let new_user = UserId::new(now, self.random());
+        let new_session = NewSession {
+            id: SessionId::new(now, self.random()),
+            hash: session.hash(),
+            provider: provider.id.as_str().to_owned(),
+            expires_at: now.plus_seconds(self.inner.session_lifetime),
+            idle_seconds: self.inner.session_idle,
+        };
+        let session = Session {
+            id: new_session.id,
+            user: new_user,
+            provider: new_session.provider.clone(),
+            created_at: now,
+            last_seen_at: now,
+            expires_at: new_session.expires_at,
+            idle_seconds: new_session.idle_seconds,
+        };
+        let key = SessionKey::Cookie(new_session.hash);
+
+        let refused = Arc::new(OnceLock::new());
+        let decide: Decide = Box::new({
+            let (vestibule, refused) = (self.clone(), refused.clone());
+            let replaces = replaces.map(SessionToken::hash);
+            move |known| match act(&facts, known, &vestibule.inner.policy, new_user, &record) {
+                Ok(act) => Some(SignIn {
+                    act,
+                    identity: record.clone(),
+                    session: new_session.clone(),
+                    replaces,
+                    hand_over: hand_over.clone(),
+                    claim,
+                    now,
+                }),
+                Err(failure) => {
+                    let _ = refused.set(failure);
+                    None
                 }
             }
+        });
+        let (before, ticket) = (self.inner.clock.monotonic(), self.inner.sessions.ticket());
+        let admitted = self
+            .inner
+            .store
+            .admit(issuer, subject, address, decide)
+            .await;
+        let applied = match admitted {
+            Ok(Some(applied)) => applied,
+            Ok(None) => {
+                let refused = Arc::into_inner(refused).and_then(OnceLock::into_inner);
+                return Err(refused.unwrap_or_else(|| {
+                    Failure::new(Code::InternalError, "decision", "no decision was made")
+                }));
+            }
+            Err(ApplyError::Conflict | ApplyError::Stale) => {
+                return Err(Failure::new(
+                    Code::ServiceUnavailable,
+                    "decision_contended",
+                    "the account changed three times while one sign-in was decided",
+                ));
+            }
+            Err(ApplyError::Store(error)) => return Err(error.into()),
+            Err(error) => {
+                return Err(Failure::new(
+                    Code::InternalError,
+                    "apply",
+                    error.to_string(),
+                ));
+            }
+        };
+
+        let signed_in = SignedIn {
+            session: Session {
+                user: applied.user.id,
+                ..session
+            },
+            user: applied.user,
+        };
+        // What was just written need not be read for the request that follows.
+        let believed = Believed::with(signed_in.clone(), applied.identities);
+        self.inner
+            .sessions
+            .remember(key, before, ticket, Arc::new(believed));
+        // Also by its grants, which hang on the new session now: a later sign-out must find them.
+        if let Some(old) = applied.replaced {
+            self.inner.sessions.forget_session(old);
         }
-        Err(Failure::new(
-            Code::ServiceUnavailable,
-            "decision_contended",
-            "the account changed three times while one sign-in was decided",
-        ))
+        Ok((signed_in, handed))
     }
 
     /// Where a sign-in ends that names no target: at the default front end, or else at the default page.
@@ -548,6 +539,40 @@ impl Vestibule {
                     "no provider of this name is configured; see `vestibule config show`",
                 )
             })
+    }
+}
+
+/// What is written of a decision, or why nobody is let in.
+fn act(
+    facts: &IdentityFacts,
+    known: &Known,
+    policy: &Policy,
+    new_user: UserId,
+    record: &IdentityRecord,
+) -> Result<Act, Failure> {
+    match decide(facts, known, policy, Intent::SignIn) {
+        Decision::SignIn(account) => Ok(Act::SignIn(account)),
+        Decision::Link(account) => Ok(Act::Link(account)),
+        Decision::Create { owning, evict } => Ok(Act::Create {
+            user: NewUser {
+                id: new_user,
+                email: owning,
+                name: record.name.clone(),
+                picture: record.picture.clone(),
+            },
+            evict,
+        }),
+        Decision::AskToLink(_) => Err(Failure::new(
+            Code::AccountExists,
+            "link_not_confirmed",
+            "the verified address belongs to an account that signs in another way; linking = \"verified\" joins them where the provider is authoritative for the address",
+        )),
+        Decision::AskClaimant(_) => Err(Failure::new(
+            Code::AccountExists,
+            "claimed_by_password",
+            "a password account that never proved the address claims it; linking = \"never\" gives the address to whom the provider vouches for",
+        )),
+        Decision::Refuse(refusal) => Err(refusal.into()),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use vestibule_accounts::{SessionHash, SessionId, SessionKey, SignedIn};
+use vestibule_accounts::{Identity, SessionHash, SessionId, SessionKey, SignedIn};
 
 /// How long an answer is believed.
 const BELIEF: Duration = Duration::from_secs(1);
@@ -16,19 +16,32 @@ const MAX: usize = 16_384;
 /// How many there may be before the first look for those that are over.
 const FEW: usize = 256;
 
-/// A live session and its user, and the answer of `/users/me` once it was made: it is believed as long as the session.
+/// A live session and its user; and what `/users/me` says of them, once it was asked. It is believed as long as they
+/// are.
 #[derive(Debug)]
 pub(crate) struct Believed {
     signed_in: SignedIn,
+    identities: Option<Vec<Identity>>,
     me: OnceLock<Bytes>,
 }
 
 impl Believed {
-    pub(crate) fn new(signed_in: SignedIn) -> Self {
+    /// The user's identities, where they were read with the session.
+    pub(crate) fn with(signed_in: SignedIn, identities: Option<Vec<Identity>>) -> Self {
         Self {
             signed_in,
+            identities,
             me: OnceLock::new(),
         }
+    }
+
+    pub(crate) fn new(signed_in: SignedIn) -> Self {
+        Self::with(signed_in, None)
+    }
+
+    /// The user's identities, if they were read with the session.
+    pub(crate) fn identities(&self) -> Option<&[Identity]> {
+        self.identities.as_deref()
     }
 
     /// The answer of `/users/me`, if it was made.

@@ -163,7 +163,11 @@ async fn apply(tx: &Tx<'_>, sign_in: &SignIn) -> Result<Applied, JobError<ApplyE
         grants::hand_over(tx, session.id, hand_over, now).await?;
     }
     let user = user(tx, id).await?.ok_or_else(gone)?;
-    Ok(Applied { user, replaced })
+    Ok(Applied {
+        user,
+        replaced,
+        identities: None,
+    })
 }
 
 fn gone() -> StoreError {

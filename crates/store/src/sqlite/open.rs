@@ -190,6 +190,12 @@ fn connect(path: &Path, role: Role) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(64);
+    // Kept small: a reader's pages are dropped at every commit, and the system keeps the file's pages anyway.
+    let kibibytes = match role {
+        Role::Writer => 1_024,
+        Role::Reader => 256,
+    };
+    connection.pragma_update(None, "cache_size", -kibibytes)?;
     if role == Role::Writer {
         use_log(&connection)?;
         // With NORMAL, a used code or a rotated token can come back after a power loss.

@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 
 use rusqlite::{Connection, OptionalExtension as _, Params};
 use vestibule_accounts::{
-    Account, Act, AddKey, Applied, ApplyError, BoxFuture, Claim, EmailKey, Grant, GrantId,
+    Account, Act, AddKey, Applied, ApplyError, BoxFuture, Claim, Decide, EmailKey, Grant, GrantId,
     HandOver, Identity, IdentityRecord, Known, NewPasswordUser, RedeemError, Redemption,
     RegisterError, RotateError, Rotated, Rotation, SecretCheck, SessionHash, SessionId, SessionKey,
     SignIn, SignedIn, StateHash, Store, StoreError, StoredKey, Timestamp, UnlinkError, User,
@@ -81,6 +81,36 @@ fn insert_new(
         Err(error) if is_unique_violation(&error) => Err(JobError::Domain(ApplyError::Conflict)),
         Err(error) => Err(error.into()),
     }
+}
+
+/// What bears on an identity and its verified address.
+fn known(
+    connection: &Connection,
+    issuer: &str,
+    subject: &str,
+    email: Option<&EmailKey>,
+) -> rusqlite::Result<Known> {
+    let mut select = connection.prepare_cached(sql::SELECT_KNOWN)?;
+    let mut found = select.query((issuer, subject, email.map(EmailKey::as_str)))?;
+    let mut known = Known::default();
+    while let Some(row) = found.next()? {
+        let account = rows::account(row)?;
+        match row.get(3)? {
+            0 => {
+                known.identity = Some(account);
+                // Whose address it is decides nothing for an identity that is known.
+                break;
+            }
+            1 => known.owner = Some(account),
+            _ => known.claimant = Some(account),
+        }
+    }
+    Ok(known)
+}
+
+fn identities(connection: &Connection, user: UserId) -> rusqlite::Result<Vec<Identity>> {
+    let select = sql::SELECT_IDENTITIES;
+    all(connection, select, [user.as_bytes()], rows::identity)
 }
 
 /// The user as it was decided on, or `Stale`.
@@ -219,7 +249,13 @@ fn apply(connection: &Connection, sign_in: &SignIn) -> Result<Applied, JobError<
         sql::INSERT_CLAIM,
         (now.micros(), sign_in.claim.as_bytes()),
     )?;
-    Ok(Applied { user, replaced })
+    // Its pages are at hand here, and a request of the person follows.
+    let identities = identities(connection, user.id)?;
+    Ok(Applied {
+        user,
+        replaced,
+        identities: Some(identities),
+    })
 }
 
 /// Ends the browser's old session in favour of `new`. What hangs on the old one goes over where it is a live session of
@@ -293,26 +329,24 @@ impl Store for SqliteStore {
         email: Option<EmailKey>,
     ) -> BoxFuture<'_, Result<Known, StoreError>> {
         Box::pin(async move {
-            self.readers.read(|connection| {
-                let mut select = connection.prepare_cached(sql::SELECT_KNOWN)?;
-                let key = email.as_ref().map(EmailKey::as_str);
-                let mut found = select.query((&issuer, &subject, key))?;
-                let mut known = Known::default();
-                while let Some(row) = found.next()? {
-                    let account = rows::account(row)?;
-                    match row.get(3)? {
-                        0 => {
-                            known.identity = Some(account);
-                            // Whose address it is decides nothing for an identity that is known.
-                            break;
-                        }
-                        1 => known.owner = Some(account),
-                        _ => known.claimant = Some(account),
-                    }
-                }
-                Ok(known)
-            })
+            self.readers
+                .read(|connection| known(connection, &issuer, &subject, email.as_ref()))
         })
+    }
+
+    fn admit(
+        &self,
+        issuer: String,
+        subject: String,
+        email: Option<EmailKey>,
+        mut decide: Decide,
+    ) -> BoxFuture<'_, Result<Option<Applied>, ApplyError>> {
+        Box::pin(self.writer.submit(move |connection| {
+            match decide(&known(connection, &issuer, &subject, email.as_ref())?) {
+                Some(sign_in) => apply(connection, &sign_in).map(Some),
+                None => Ok(None),
+            }
+        }))
     }
 
     fn apply(&self, sign_in: SignIn) -> BoxFuture<'_, Result<Applied, ApplyError>> {
@@ -469,16 +503,7 @@ impl Store for SqliteStore {
     }
 
     fn identities(&self, user: UserId) -> BoxFuture<'_, Result<Vec<Identity>, StoreError>> {
-        Box::pin(async move {
-            self.readers.read(|connection| {
-                all(
-                    connection,
-                    sql::SELECT_IDENTITIES,
-                    [user.as_bytes()],
-                    rows::identity,
-                )
-            })
-        })
+        Box::pin(async move { self.readers.read(|connection| identities(connection, user)) })
     }
 
     fn set_active(
