@@ -7,8 +7,14 @@
     reason = "a test shall fail where the machine does not do"
 )]
 
+#[path = "postgres/load.rs"]
+mod load;
 #[path = "postgres/outages.rs"]
 mod outages;
+#[path = "support/pgbouncer.rs"]
+mod pgbouncer;
+#[path = "postgres/pooler.rs"]
+mod pooler;
 #[path = "postgres/replicas.rs"]
 mod replicas;
 #[path = "support/server.rs"]
@@ -17,8 +23,8 @@ mod server;
 #[path = "postgres/tls.rs"]
 mod tls;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use libtest_mimic::{Arguments, Trial};
 use tokio_postgres::{Client, NoTls};
@@ -28,11 +34,12 @@ use vestibule_accounts::{
 };
 use vestibule_store::{OpenMode, PostgresStore, conformance};
 
+use pgbouncer::PgBouncer;
 use server::Server;
 
 const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
 
-/// The ways in which the whole suite is run: their names, and what they add to the URL.
+/// The ways in which the whole suite is run: their names, and what they add to the URL. Another is through a pooler.
 const WAYS: &[(&str, &str)] = &[
     ("read_committed", ""),
     (
@@ -51,6 +58,8 @@ const WAYS: &[(&str, &str)] = &[
 pub(crate) struct Place {
     server: Arc<Server>,
     schema: String,
+    /// What stands between the stores and the server.
+    pooler: Option<Arc<PgBouncer>>,
 }
 
 impl Place {
@@ -59,11 +68,25 @@ impl Place {
         Self {
             server: server.clone(),
             schema: format!("case_{}", NEXT.fetch_add(1, Ordering::Relaxed)),
+            pooler: None,
         }
     }
 
+    fn behind(pooler: &Arc<PgBouncer>, server: &Arc<Server>) -> Self {
+        Self {
+            pooler: Some(pooler.clone()),
+            ..Self::new(server)
+        }
+    }
+
+    /// The URL of its stores, to which parameters may be added by `&`.
+    pub(crate) fn url(&self) -> String {
+        let pooler = self.pooler.as_ref().map(|pooler| pooler.port());
+        server::url(pooler.unwrap_or(self.server.port()), &self.schema)
+    }
+
     pub(crate) async fn store(&self, more: &str) -> Arc<PostgresStore> {
-        let url = format!("{}{more}", self.server.url(&self.schema));
+        let url = format!("{}{more}", self.url());
         let store = PostgresStore::open(&url, &self.schema, OpenMode::Serve).await;
         Arc::new(store.unwrap())
     }
@@ -148,19 +171,36 @@ macro_rules! cases {
     };
 }
 
+/// What is made once, for all tests that need it.
+struct Shared<T>(Arc<OnceLock<Arc<T>>>);
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> Shared<T> {
+    fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    fn get(&self, make: impl FnOnce() -> T) -> Arc<T> {
+        self.0.get_or_init(|| Arc::new(make())).clone()
+    }
+}
+
+type Trials = Vec<(String, Box<dyn FnOnce() + Send>)>;
+
 fn main() {
     let arguments = Arguments::from_args();
-    let programs = server::programs();
-    let missing = programs.is_none();
-    let server: Arc<std::sync::OnceLock<Arc<Server>>> = Arc::default();
-    let start = move || {
-        let programs = programs.as_ref().unwrap();
-        server
-            .get_or_init(|| Arc::new(Server::start(programs)))
-            .clone()
+    let server: Shared<Server> = Shared::new();
+    let start = {
+        let server = server.clone();
+        move || server.get(own_server)
     };
 
-    let mut trials: Vec<(String, Box<dyn FnOnce() + Send>)> = Vec::new();
+    let mut trials: Trials = Vec::new();
     for (way, more) in WAYS {
         for (name, behaviour) in conformance::behaviours() {
             let start = start.clone();
@@ -205,32 +245,80 @@ fn main() {
         tls::a_certificate_that_does_not_hold_is_never_spoken_to,
     ];
     for (name, case) in cases {
-        let programs = server::programs();
-        let test = move || {
-            run(case(Place::new(&Arc::new(Server::start(
-                &programs.unwrap(),
-            )))))
-        };
+        let test = move || run(case(Place::new(&Arc::new(own_server()))));
         trials.push((name.into(), Box::new(test)));
     }
 
-    let reason = "PostgreSQL is missing: apt-get install postgresql";
+    let pooler: Shared<PgBouncer> = Shared::new();
+    let mut pooled: Trials = Vec::new();
+    for (name, behaviour) in conformance::behaviours() {
+        let (start, pooler) = (start.clone(), pooler.clone());
+        let test = move || {
+            let server = start();
+            let pooler = pooler.get(|| own_pooler(&server));
+            let place = Place::behind(&pooler, &server);
+            run(async {
+                let store: Arc<dyn Store> = place.store("&prepare=false").await;
+                behaviour(store).await;
+            });
+        };
+        pooled.push((format!("pooled::{name}"), Box::new(test)));
+    }
+    let cases: Vec<Case> = cases![
+        pooler::a_pooler_that_restarts_is_missed_while_it_is_away_alone,
+        pooler::prepared_statements_behind_a_pooler_are_an_error_that_says_what_to_do,
+    ];
+    for (name, case) in cases {
+        let start = start.clone();
+        let test = move || {
+            let server = start();
+            let pooler = Arc::new(own_pooler(&server));
+            run(case(Place::behind(&pooler, &server)));
+        };
+        pooled.push((name.into(), Box::new(test)));
+    }
+
+    let mut missing = Vec::new();
+    if server::programs().is_none() {
+        missing.push("PostgreSQL is missing: apt-get install postgresql");
+    }
+    let mut all = with_parts(trials, &missing);
+    if pgbouncer::program().is_none() {
+        missing.push("PgBouncer is missing: apt-get install pgbouncer");
+    }
+    all.extend(with_parts(pooled, &missing));
+    let conclusion = libtest_mimic::run(&arguments, all);
+    // `exit` runs no destructors, and what was started is to end.
+    drop((start, server, pooler));
+    conclusion.exit();
+}
+
+fn own_server() -> Server {
+    Server::start(&server::programs().unwrap())
+}
+
+fn own_pooler(server: &Server) -> PgBouncer {
+    PgBouncer::start(&pgbouncer::program().unwrap(), server.port())
+}
+
+/// Tests that need parts: run, ignored with the reason, or failed where everything is required.
+fn with_parts(trials: Trials, missing: &[&str]) -> Vec<Trial> {
     let required = std::env::var("VESTIBULE_TEST_REQUIRE").is_ok_and(|value| value == "all");
-    let trials = trials
-        .into_iter()
-        .map(|(name, test)| match (missing, required) {
-            (false, _) => Trial::test(name, move || {
+    let reason = missing.join("; ");
+    let trial = |(name, test): (String, Box<dyn FnOnce() + Send>)| {
+        if missing.is_empty() {
+            return Trial::test(name, move || {
                 test();
                 Ok(())
-            }),
-            (true, true) => Trial::test(name, move || Err(reason.into())),
-            (true, false) => Trial::test(name, || Ok(()))
-                .with_kind(reason)
-                .with_ignored_flag(true),
-        })
-        .collect();
-    let conclusion = libtest_mimic::run(&arguments, trials);
-    // `exit` runs no destructors, and the server is to end.
-    drop(start);
-    conclusion.exit();
+            });
+        }
+        let reason = reason.clone();
+        if required {
+            return Trial::test(name, move || Err(reason.into()));
+        }
+        Trial::test(name, || Ok(()))
+            .with_kind(reason)
+            .with_ignored_flag(true)
+    };
+    trials.into_iter().map(trial).collect()
 }
