@@ -7,6 +7,8 @@
     reason = "a test shall fail where the machine does not do"
 )]
 
+#[path = "postgres/failover.rs"]
+mod failover;
 #[path = "postgres/load.rs"]
 mod load;
 #[path = "postgres/outages.rs"]
@@ -242,6 +244,9 @@ fn main() {
     // They change their server: each has one of its own.
     let cases: Vec<Case> = cases![
         outages::a_server_that_restarts_is_missed_while_it_is_away_alone,
+        failover::a_standby_that_takes_over_has_all_that_was_acknowledged,
+        failover::what_waits_for_its_standby_is_not_acknowledged_and_reads_go_on,
+        failover::what_is_found_after_a_cut_is_acknowledged_when_the_standby_has_it,
         tls::a_certificate_that_does_not_hold_is_never_spoken_to,
     ];
     for (name, case) in cases {

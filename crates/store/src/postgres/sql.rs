@@ -117,6 +117,9 @@ statements! {
     lock_secret_check = "SELECT value FROM vestibule.meta WHERE name = 'secret_check' FOR UPDATE";
     update_secret_check = "UPDATE vestibule.meta SET value = $1 WHERE name = 'secret_check'";
 
+    // It changes nothing, and its COMMIT comes after all that were seen before it.
+    settle = "UPDATE vestibule.meta SET value = value WHERE name = 'signing_keys'";
+
     // A replica answers reads, and is none of ours.
     takes_writes = "SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'";
 }
