@@ -11,6 +11,8 @@
 mod failover;
 #[path = "postgres/load.rs"]
 mod load;
+#[path = "postgres/login.rs"]
+mod login;
 #[path = "postgres/outages.rs"]
 mod outages;
 #[path = "support/pgbouncer.rs"]
@@ -247,6 +249,7 @@ fn main() {
         failover::a_standby_that_takes_over_has_all_that_was_acknowledged,
         failover::what_waits_for_its_standby_is_not_acknowledged_and_reads_go_on,
         failover::what_is_found_after_a_cut_is_acknowledged_when_the_standby_has_it,
+        login::a_password_lets_in_and_a_wrong_one_is_refused_with_what_to_do,
         tls::a_certificate_that_does_not_hold_is_never_spoken_to,
     ];
     for (name, case) in cases {

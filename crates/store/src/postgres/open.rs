@@ -10,6 +10,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::Semaphore;
 use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::run::{Inner, VERBS, told};
@@ -46,6 +47,11 @@ pub enum PostgresError {
         /// What is wrong.
         problem: String,
     },
+    /// The server does not let this user in.
+    #[error(
+        "PostgreSQL does not let the user of database_url in: {0}. Check the user and the password in it (in a password write %40 for @, %3A for :, %2F for /, %3F for ?, %23 for # and %25 for %), and that pg_hba.conf of the server lets this user in"
+    )]
+    Login(String),
     /// There is no connection, or the server refuses a statement.
     #[error(
         "cannot use the PostgreSQL of database_url: {0}. Check that it runs, and that this user may connect and may make a schema there; where its certificate is not trusted, name its roots with ?sslrootcert=FILE"
@@ -83,6 +89,13 @@ pub enum PostgresError {
 
 impl From<tokio_postgres::Error> for PostgresError {
     fn from(error: tokio_postgres::Error) -> Self {
+        let is_login = matches!(
+            error.code(),
+            Some(&SqlState::INVALID_PASSWORD | &SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
+        );
+        if is_login {
+            return Self::Login(told(&error));
+        }
         Self::Server(told(&error))
     }
 }
@@ -155,7 +168,7 @@ impl PostgresStore {
     /// Whether a URL and a schema could be opened, without asking anybody.
     ///
     /// # Errors
-    /// [`PostgresError::Url`] or [`PostgresError::Schema`].
+    /// [`PostgresError::Url`], [`PostgresError::Schema`] or [`PostgresError::Roots`].
     pub fn check(url: &str, schema: &str) -> Result<(), PostgresError> {
         let is_word = schema
             .bytes()
@@ -167,7 +180,11 @@ impl PostgresStore {
         if !is_name {
             return Err(PostgresError::Schema(schema.to_owned()));
         }
-        url::parse(url).map(drop).map_err(PostgresError::Url)
+        let settings = url::parse(url).map_err(PostgresError::Url)?;
+        if settings.roots.is_some() {
+            roots(settings.roots)?;
+        }
+        Ok(())
     }
 }
 

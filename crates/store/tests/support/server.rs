@@ -125,6 +125,18 @@ impl Server {
         }
     }
 
+    /// Runs SQL in its database; what `psql` prints.
+    pub(crate) fn psql(&self, sql: &str) -> String {
+        let ran = self
+            .command("psql")
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string()])
+            .args(["-U", "vestibule", "-d", "postgres", "-qAt", "-c", sql])
+            .output()
+            .unwrap();
+        assert!(ran.status.success(), "{sql}");
+        String::from_utf8(ran.stdout).unwrap().trim().to_owned()
+    }
+
     /// Puts a line before all others of `pg_hba.conf`, which says who may come in and how. The server reads it when it is
     /// told to.
     pub(crate) fn let_in(&self, line: &str) {
