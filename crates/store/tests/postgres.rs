@@ -17,6 +17,8 @@ mod login;
 mod outages;
 #[path = "support/pgbouncer.rs"]
 mod pgbouncer;
+#[path = "postgres/plans.rs"]
+mod plans;
 #[path = "postgres/pooler.rs"]
 mod pooler;
 #[path = "postgres/replicas.rs"]
@@ -250,6 +252,7 @@ fn main() {
         failover::what_waits_for_its_standby_is_not_acknowledged_and_reads_go_on,
         failover::what_is_found_after_a_cut_is_acknowledged_when_the_standby_has_it,
         login::a_password_lets_in_and_a_wrong_one_is_refused_with_what_to_do,
+        plans::no_statement_of_a_login_a_request_or_a_refresh_reads_a_whole_table,
         tls::a_certificate_that_does_not_hold_is_never_spoken_to,
     ];
     for (name, case) in cases {

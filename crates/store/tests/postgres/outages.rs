@@ -1,7 +1,7 @@
 //! Connections that are cut, answers that are lost, servers that go away.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -40,9 +40,10 @@ pub(crate) async fn connections_that_are_cut_do_not_split_or_fail_a_verb(place: 
 }
 
 /// What stands between the store and its server, and cuts a connection at COMMIT when told to.
-struct Between {
+pub(crate) struct Between {
     port: u16,
     cut: Arc<AtomicU8>,
+    turns: Arc<AtomicU32>,
 }
 
 const PASS: u8 = 0;
@@ -52,18 +53,28 @@ const LOSE_THE_ANSWER: u8 = 1;
 const LOSE_THE_COMMIT: u8 = 2;
 
 impl Between {
-    async fn start(to: u16) -> Self {
+    pub(crate) async fn start(to: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let cut = Arc::new(AtomicU8::new(PASS));
-        let shared = cut.clone();
+        let (cut, turns) = (Arc::new(AtomicU8::new(PASS)), Arc::<AtomicU32>::default());
+        let shared = (cut.clone(), turns.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
-                tokio::spawn(pass(client, server, shared.clone()));
+                let (cut, turns) = shared.clone();
+                tokio::spawn(pass(client, server, cut, turns));
             }
         });
-        Self { port, cut }
+        Self { port, cut, turns }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// How often the store has spoken after the server had: its round trips.
+    pub(crate) fn turns(&self) -> u32 {
+        self.turns.load(Ordering::SeqCst)
     }
 
     async fn store(&self, place: &Place) -> Arc<PostgresStore> {
@@ -82,13 +93,22 @@ impl Between {
     }
 }
 
-async fn pass(mut client: TcpStream, mut server: TcpStream, cut: Arc<AtomicU8>) {
+async fn pass(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    cut: Arc<AtomicU8>,
+    turns: Arc<AtomicU32>,
+) {
+    let mut is_answered = true;
     let (mut from_client, mut from_server) = (vec![0; 65_536], vec![0; 65_536]);
     loop {
         tokio::select! {
             read = client.read(&mut from_client) => {
                 let Ok(read @ 1..) = read else { return };
                 let sent = &from_client[..read];
+                if std::mem::take(&mut is_answered) {
+                    turns.fetch_add(1, Ordering::SeqCst);
+                }
                 // Our COMMIT is a simple query, and travels alone.
                 let is_commit = sent == b"Q\0\0\0\x0bCOMMIT\0";
                 let how = if is_commit { cut.swap(PASS, Ordering::SeqCst) } else { PASS };
@@ -105,6 +125,7 @@ async fn pass(mut client: TcpStream, mut server: TcpStream, cut: Arc<AtomicU8>) 
             }
             read = server.read(&mut from_server) => {
                 let Ok(read @ 1..) = read else { return };
+                is_answered = true;
                 if client.write_all(&from_server[..read]).await.is_err() {
                     return;
                 }
