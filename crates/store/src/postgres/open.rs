@@ -13,6 +13,7 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::connect::Hosts;
 use super::run::{Inner, VERBS, told};
 use super::sql::{self, Sql};
 use super::{PostgresStore, migrate, url};
@@ -22,6 +23,8 @@ use crate::OpenMode;
 const CONNECTIONS: usize = 16;
 /// How long a verb waits for one.
 const WAIT: Duration = Duration::from_secs(2);
+/// How long a host may take for all the rest of a connection, after it was reached.
+const SPARE: Duration = Duration::from_secs(1);
 /// The oldest PostgreSQL that is tested, as `server_version_num` has it.
 const OLDEST: i64 = 150_000;
 
@@ -108,6 +111,7 @@ impl PostgresStore {
     pub async fn open(url: &str, schema: &str, mode: OpenMode) -> Result<Self, PostgresError> {
         Self::check(url, schema)?;
         let settings = url::parse(url).map_err(PostgresError::Url)?;
+        let limit = settings.connect_timeout() + SPARE;
         let is_clear = settings.config.get_ssl_mode() == SslMode::Disable;
         let roots = if is_clear {
             RootCertStore::empty()
@@ -119,11 +123,13 @@ impl PostgresStore {
             // A connection that was cut is known by the task that reads it.
             recycling_method: RecyclingMethod::Fast,
         };
-        let pool = Pool::builder(Manager::from_config(settings.config, tls, config))
+        let create = limit * u32::try_from(settings.hosts.len()).unwrap_or(1);
+        let hosts = Hosts::new(settings.hosts, tls, limit);
+        let pool = Pool::builder(Manager::from_connect(settings.config, hosts, config))
             .max_size(CONNECTIONS)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(WAIT))
-            .create_timeout(Some(WAIT * 2))
+            .create_timeout(Some(create))
             .recycle_timeout(Some(WAIT))
             .build()
             .map_err(|error| PostgresError::Server(error.to_string()))?;
