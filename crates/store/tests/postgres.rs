@@ -177,6 +177,17 @@ macro_rules! cases {
     };
 }
 
+/// Makes the store's connections. Where verbs meet that have one already, they really meet.
+async fn connect_all(store: &Arc<PostgresStore>) {
+    let asking = (0..16).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move { store.ready().await })
+    });
+    for ready in asking.collect::<Vec<_>>() {
+        ready.await.unwrap().unwrap();
+    }
+}
+
 /// What is made once, for all tests that need it.
 struct Shared<T>(Arc<OnceLock<Arc<T>>>);
 
@@ -213,7 +224,8 @@ fn main() {
             let test = move || {
                 let place = Place::new(&start());
                 run(async {
-                    let store: Arc<dyn Store> = place.store(more).await;
+                    let store = place.store(more).await;
+                    connect_all(&store).await;
                     behaviour(store).await;
                 });
             };
