@@ -7,6 +7,8 @@
 )]
 
 mod support;
+#[path = "support/web.rs"]
+mod web;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -14,193 +16,22 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use reqwest::{Client, Response};
 use serde_json::{Value, json};
-use support::{
-    Home, Ran, arrive, client, configuration, location, provider, session_of, sign_in, who,
-};
+use support::{Home, Ran, client, configuration, location, provider, sign_in, who};
 use tokio::sync::Barrier;
 use tokio::task::JoinHandle;
 use url::Url;
-use vestibule::oidc::jose::{Algorithm, SigningKey, base64url};
-use vestibule_devidp::DevIdp;
+use vestibule::oidc::jose::{Algorithm, SigningKey};
+use web::{CHALLENGE, FRONT_ENDS, REDIRECT_URI, Signed, Web, decoded, home, invalid_grant, kid_of};
 
 const ALICE: &str = "alice@example.com";
 const BOB: &str = "bob@example.com";
 const PEOPLE: [&str; 3] = ["alice@example.com", "bob@example.com", "carol@example.com"];
-const WEB_SECRET: &str = "canary-web-0123456789abcdef0123456789";
-const REDIRECT_URI: &str = "https://web.example/cb";
-/// RFC 7636 appendix B.
-const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
-const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 /// How long what has ended may still be believed.
 const BELIEF: Duration = Duration::from_secs(1);
 
 /// The tables of the first migration.
 const FIRST_TABLES: &str = "vestibule_claims vestibule_identities vestibule_meta vestibule_migrations vestibule_sessions vestibule_signing_keys vestibule_users";
-
-const FRONT_ENDS: &str = r#"
-[[frontends]]
-client_id = "web"
-client_secret = "canary-web-0123456789abcdef0123456789"
-redirect_uris = ["https://web.example/cb"]
-"#;
-
-fn home(idp: &DevIdp) -> Home {
-    Home::with(&format!("{}{FRONT_ENDS}", configuration(idp.issuer())))
-}
-
-/// The front end `web` and the browsers of its people, at one server.
-#[derive(Clone)]
-struct Web {
-    client: Client,
-    server: SocketAddr,
-}
-
-/// What a sign-in gave: the browser's cookie and the front end's tokens.
-#[derive(Clone, Debug)]
-struct Signed {
-    session: String,
-    access: String,
-    refresh: String,
-}
-
-/// What the token endpoint answered: the tokens, or the word of OAuth.
-type Tokens = Result<(String, String), String>;
-
-impl Web {
-    fn at(server: SocketAddr) -> Self {
-        Self {
-            client: client(),
-            server,
-        }
-    }
-
-    /// A client on a connection of its own, which is open already.
-    async fn connected(server: SocketAddr) -> Self {
-        let web = Self::at(server);
-        let answer = web.get("/healthz").send().await.unwrap();
-        answer.bytes().await.unwrap();
-        web
-    }
-
-    fn get(&self, path: &str) -> reqwest::RequestBuilder {
-        self.client.get(format!("http://{}{path}", self.server))
-    }
-
-    /// A request of the front end's own server.
-    async fn post(&self, path: &str, form: &[(&str, &str)]) -> Result<Response, reqwest::Error> {
-        let body = url::form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(form)
-            .finish();
-        self.client
-            .post(format!("http://{}{path}", self.server))
-            .basic_auth("web", Some(WEB_SECRET))
-            .header("content-type", "application/x-www-form-urlencoded")
-            .body(body)
-            .send()
-            .await
-    }
-
-    async fn token(&self, form: &[(&str, &str)]) -> Result<Tokens, reqwest::Error> {
-        let answer = self.post("/oauth/token", form).await?;
-        let status = answer.status().as_u16();
-        let body: Value = serde_json::from_slice(&answer.bytes().await?).unwrap_or_default();
-        let text = |name: &str| body[name].as_str().map(str::to_owned);
-        Ok(
-            match (status, text("access_token"), text("refresh_token")) {
-                (200, Some(access), Some(refresh)) => Ok((access, refresh)),
-                _ => Err(text("error").unwrap_or_else(|| format!("{status} {body}"))),
-            },
-        )
-    }
-
-    async fn redeem(&self, code: &str) -> Result<Tokens, reqwest::Error> {
-        self.token(&[
-            ("grant_type", "authorization_code"),
-            ("code", code),
-            ("redirect_uri", REDIRECT_URI),
-            ("code_verifier", VERIFIER),
-        ])
-        .await
-    }
-
-    async fn refresh(&self, token: &str) -> Result<Tokens, reqwest::Error> {
-        self.token(&[("grant_type", "refresh_token"), ("refresh_token", token)])
-            .await
-    }
-
-    /// The status of `/users/me` for a bearer.
-    async fn me(&self, access: &str) -> Result<u16, reqwest::Error> {
-        let answer = self.get("/users/me").bearer_auth(access).send().await?;
-        let status = answer.status().as_u16();
-        answer.bytes().await?;
-        Ok(status)
-    }
-
-    /// A sign-in at the front end: the session's cookie and the code.
-    async fn code(&self, person: &str) -> Result<(String, String), String> {
-        let query = url::form_urlencoded::Serializer::new(String::new())
-            .extend_pairs([
-                ("response_type", "code"),
-                ("client_id", "web"),
-                ("redirect_uri", REDIRECT_URI),
-                ("state", "x"),
-                ("code_challenge", CHALLENGE),
-                ("code_challenge_method", "S256"),
-            ])
-            .finish();
-        let path = format!("/auth/google/login?{query}");
-        let arrived = arrive(&self.client, self.server, &path, person).await?;
-        let session = session_of(&arrived).ok_or("no session")?;
-        let code = Url::parse(&location(&arrived))
-            .map_err(|error| error.to_string())?
-            .query_pairs()
-            .find(|(name, _)| name == "code")
-            .map(|(_, code)| code.into_owned());
-        Ok((session, code.ok_or("no code")?))
-    }
-
-    async fn sign_in(&self, person: &str) -> Signed {
-        let (session, code) = self.code(person).await.unwrap();
-        let (access, refresh) = self.redeem(&code).await.unwrap().unwrap();
-        Signed {
-            session,
-            access,
-            refresh,
-        }
-    }
-
-    async fn kids(&self) -> Result<Vec<String>, reqwest::Error> {
-        let answer = self.get("/.well-known/jwks.json").send().await?;
-        let set: Value = serde_json::from_slice(&answer.bytes().await?).unwrap();
-        let keys = set["keys"].as_array().unwrap();
-        Ok(keys
-            .iter()
-            .map(|key| key["kid"].as_str().unwrap().to_owned())
-            .collect())
-    }
-}
-
-fn invalid_grant() -> Tokens {
-    Err("invalid_grant".into())
-}
-
-/// Header and claims of a token, unverified.
-fn decoded(token: &str) -> (Value, Value) {
-    let mut parts = token
-        .split('.')
-        .map(|part| serde_json::from_slice(&base64url::decode(part.as_bytes()).unwrap_or_default()))
-        .map(Result::unwrap_or_default);
-    (
-        parts.next().unwrap_or_default(),
-        parts.next().unwrap_or_default(),
-    )
-}
-
-fn kid_of(token: &str) -> String {
-    decoded(token).0["kid"].as_str().unwrap().to_owned()
-}
 
 /// Fifty of the same at one time, each on a connection of its own.
 async fn fifty<T, F>(server: SocketAddr, act: impl Fn(Web) -> F) -> Vec<T>

@@ -277,29 +277,60 @@ pub(crate) async fn arrive(
     path: &str,
     person: &str,
 ) -> Result<Response, String> {
+    consent(client, server, path, person)
+        .await?
+        .bring(client, server)
+        .await
+}
+
+/// What a browser brings back from the provider.
+pub(crate) struct Consented {
+    cookies: String,
+    callback: String,
+}
+
+impl Consented {
+    /// Brings it to a server: its answer.
+    pub(crate) async fn bring(
+        &self,
+        client: &Client,
+        server: SocketAddr,
+    ) -> Result<Response, String> {
+        client
+            .get(format!("http://{server}{}", self.callback))
+            .header("cookie", &self.cookies)
+            .send()
+            .await
+            .map_err(|error| error.to_string())
+    }
+}
+
+/// Begins a login and consents at the provider.
+pub(crate) async fn consent(
+    client: &Client,
+    server: SocketAddr,
+    path: &str,
+    person: &str,
+) -> Result<Consented, String> {
     let told = |error: reqwest::Error| error.to_string();
     let begun = client
         .get(format!("http://{server}{path}"))
         .send()
         .await
         .map_err(told)?;
-    let flow = cookies(&begun).join("; ");
     let mut provider =
         Url::parse(&location(&begun)).map_err(|_| format!("no redirect: {}", begun.status()))?;
     provider.query_pairs_mut().append_pair("user", person);
     let consented = client.get(provider).send().await.map_err(told)?;
     let callback = Url::parse(&location(&consented)).map_err(|error| error.to_string())?;
-    let callback = format!(
-        "http://{server}{}?{}",
-        callback.path(),
-        callback.query().unwrap_or_default()
-    );
-    client
-        .get(callback)
-        .header("cookie", flow)
-        .send()
-        .await
-        .map_err(told)
+    Ok(Consented {
+        cookies: cookies(&begun).join("; "),
+        callback: format!(
+            "{}?{}",
+            callback.path(),
+            callback.query().unwrap_or_default()
+        ),
+    })
 }
 
 /// The session's cookie that an answer sets.

@@ -1,6 +1,8 @@
 //! Tests with parts that were written by others. Where a part is missing they are listed as ignored, with the reason;
 //! with `VESTIBULE_TEST_REQUIRE=all` that is a failure.
 
+#![allow(dead_code, reason = "each test needs some of the parts")]
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -20,6 +22,14 @@ impl Part {
             Self::command("chromium", "apt-get install chromium"),
             Self::command("chromedriver", "apt-get install chromium-driver"),
         ]
+    }
+
+    pub(crate) fn known(name: &'static str, is_there: bool, remedy: &'static str) -> Self {
+        Self {
+            name,
+            remedy,
+            is_there,
+        }
     }
 
     pub(crate) fn command(name: &'static str, remedy: &'static str) -> Self {

@@ -4,6 +4,7 @@
 //! transaction, will do. Every verb is right at READ COMMITTED, because it locks what it decides on, and at
 //! SERIALIZABLE, because what cannot be ordered is done again.
 
+mod connect;
 mod grants;
 mod migrate;
 mod open;

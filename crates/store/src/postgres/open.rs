@@ -10,8 +10,10 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::Semaphore;
 use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::connect::Hosts;
 use super::run::{Inner, VERBS, told};
 use super::sql::{self, Sql};
 use super::{PostgresStore, migrate, url};
@@ -21,6 +23,8 @@ use crate::OpenMode;
 const CONNECTIONS: usize = 16;
 /// How long a verb waits for one.
 const WAIT: Duration = Duration::from_secs(2);
+/// How long a host may take for all the rest of a connection, after it was reached.
+const SPARE: Duration = Duration::from_secs(1);
 /// The oldest PostgreSQL that is tested, as `server_version_num` has it.
 const OLDEST: i64 = 150_000;
 
@@ -46,6 +50,11 @@ pub enum PostgresError {
         /// What is wrong.
         problem: String,
     },
+    /// The server does not let this user in.
+    #[error(
+        "PostgreSQL does not let the user of database_url in: {0}. Check the user and the password in it (in a password write %40 for @, %3A for :, %2F for /, %3F for ?, %23 for # and %25 for %), and that pg_hba.conf of the server lets this user in"
+    )]
+    Login(String),
     /// There is no connection, or the server refuses a statement.
     #[error(
         "cannot use the PostgreSQL of database_url: {0}. Check that it runs, and that this user may connect and may make a schema there; where its certificate is not trusted, name its roots with ?sslrootcert=FILE"
@@ -83,6 +92,13 @@ pub enum PostgresError {
 
 impl From<tokio_postgres::Error> for PostgresError {
     fn from(error: tokio_postgres::Error) -> Self {
+        let is_login = matches!(
+            error.code(),
+            Some(&SqlState::INVALID_PASSWORD | &SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
+        );
+        if is_login {
+            return Self::Login(told(&error));
+        }
         Self::Server(told(&error))
     }
 }
@@ -95,6 +111,7 @@ impl PostgresStore {
     pub async fn open(url: &str, schema: &str, mode: OpenMode) -> Result<Self, PostgresError> {
         Self::check(url, schema)?;
         let settings = url::parse(url).map_err(PostgresError::Url)?;
+        let limit = settings.connect_timeout() + SPARE;
         let is_clear = settings.config.get_ssl_mode() == SslMode::Disable;
         let roots = if is_clear {
             RootCertStore::empty()
@@ -106,11 +123,13 @@ impl PostgresStore {
             // A connection that was cut is known by the task that reads it.
             recycling_method: RecyclingMethod::Fast,
         };
-        let pool = Pool::builder(Manager::from_config(settings.config, tls, config))
+        let create = limit * u32::try_from(settings.hosts.len()).unwrap_or(1);
+        let hosts = Hosts::new(settings.hosts, tls, limit);
+        let pool = Pool::builder(Manager::from_connect(settings.config, hosts, config))
             .max_size(CONNECTIONS)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(WAIT))
-            .create_timeout(Some(WAIT * 2))
+            .create_timeout(Some(create))
             .recycle_timeout(Some(WAIT))
             .build()
             .map_err(|error| PostgresError::Server(error.to_string()))?;
@@ -155,7 +174,7 @@ impl PostgresStore {
     /// Whether a URL and a schema could be opened, without asking anybody.
     ///
     /// # Errors
-    /// [`PostgresError::Url`] or [`PostgresError::Schema`].
+    /// [`PostgresError::Url`], [`PostgresError::Schema`] or [`PostgresError::Roots`].
     pub fn check(url: &str, schema: &str) -> Result<(), PostgresError> {
         let is_word = schema
             .bytes()
@@ -167,7 +186,11 @@ impl PostgresStore {
         if !is_name {
             return Err(PostgresError::Schema(schema.to_owned()));
         }
-        url::parse(url).map(drop).map_err(PostgresError::Url)
+        let settings = url::parse(url).map_err(PostgresError::Url)?;
+        if settings.roots.is_some() {
+            roots(settings.roots)?;
+        }
+        Ok(())
     }
 }
 

@@ -219,6 +219,11 @@ impl Inner {
         }
         let ended = match (verb.work)(&tx, input).await {
             Ok(done) => match tx.commit().await {
+                // Done again, it may have found nothing left to do, and so have waited for nothing.
+                Ok(()) if doubt.is_some() => match tx.settle().await {
+                    Ok(()) => return tx.end(Attempt::Done(done)),
+                    Err(error) => return tx.broken(error.into()),
+                },
                 Ok(()) => return tx.end(Attempt::Done(done)),
                 Err(error) => match Kind::of(&error) {
                     Kind::Cut => return Attempt::Unknown(done, unavailable(&error)),
@@ -356,17 +361,27 @@ impl Tx<'_> {
         begun.and(done)
     }
 
-    /// Whether what a COMMIT without an answer may have left behind is there.
+    /// Whether what a COMMIT without an answer may have left behind is there, and stays.
     async fn stands<I, T, E>(
         &self,
         input: &I,
         verb: &Verb<I, T, E>,
         doubt: Option<&T>,
     ) -> Result<bool, JobError<E>> {
-        match (doubt, verb.is_there) {
-            (Some(done), Some(is_there)) => is_there(self, input, done).await,
-            _ => Ok(false),
+        let is_there = match (doubt, verb.is_there) {
+            (Some(done), Some(is_there)) => is_there(self, input, done).await?,
+            _ => false,
+        };
+        if is_there {
+            self.settle().await?;
         }
+        Ok(is_there)
+    }
+
+    /// Waits until all that can be seen is as safe as an answered COMMIT makes it. Where a connection was cut while its
+    /// COMMIT waited for a synchronous standby, anybody sees its rows, and the standby may not have them yet.
+    async fn settle(&self) -> Result<(), Error> {
+        self.execute(&self.sql().settle, params![]).await.map(drop)
     }
 
     async fn commit(&self) -> Result<(), Error> {

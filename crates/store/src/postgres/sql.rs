@@ -43,7 +43,8 @@ statements! {
     // The setting lasts as long as the transaction, which is this statement.
     claim_state = "WITH relaxed AS (SELECT set_config('synchronous_commit', 'off', true)) INSERT INTO vestibule.claims (state, claimed_at, claimant) SELECT $1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, $2 FROM relaxed ON CONFLICT DO NOTHING";
     select_claimant_of_state = "SELECT claimant FROM vestibule.claims WHERE state = $1";
-    prune_claims = "DELETE FROM vestibule.claims WHERE state IN (SELECT state FROM vestibule.claims WHERE claimed_at < (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - $1 ORDER BY claimed_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
+    // Rows to prune are found by an index and named one by one: as an array, whatever the planner believes of their number.
+    prune_claims = "DELETE FROM vestibule.claims WHERE state = ANY (ARRAY(SELECT state FROM vestibule.claims WHERE claimed_at < (extract(epoch FROM statement_timestamp()) * 1000000)::bigint - $1 ORDER BY claimed_at LIMIT $2 FOR UPDATE SKIP LOCKED))";
 
     select_user = "SELECT id, version, email, claimed_email, password_hash IS NOT NULL, name, picture, is_active, is_superuser, created_at, updated_at FROM vestibule.users WHERE id = $1";
     select_users = "SELECT id, version, email, claimed_email, password_hash IS NOT NULL, name, picture, is_active, is_superuser, created_at, updated_at FROM vestibule.users WHERE ($1::uuid IS NULL OR id > $1) AND ($2::text IS NULL OR email ILIKE $2 ESCAPE '\\' OR claimed_email ILIKE $2 ESCAPE '\\' OR name ILIKE $2 ESCAPE '\\') ORDER BY id LIMIT $3";
@@ -79,7 +80,7 @@ statements! {
     touch_session = "UPDATE vestibule.sessions SET last_seen_at = greatest(last_seen_at, $2) WHERE id = $1 AND expires_at > $2 AND last_seen_at + idle_seconds * 1000000 > $2";
     delete_session = "DELETE FROM vestibule.sessions WHERE hash = $1 RETURNING id";
     delete_sessions_of = "DELETE FROM vestibule.sessions WHERE user_id = $1";
-    prune_sessions = "DELETE FROM vestibule.sessions WHERE hash IN (SELECT hash FROM vestibule.sessions WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
+    prune_sessions = "DELETE FROM vestibule.sessions WHERE hash = ANY (ARRAY(SELECT hash FROM vestibule.sessions WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))";
 
     insert_code = "INSERT INTO vestibule.codes (hash, session, client_id, redirect_uri, code_challenge, expires_at) VALUES ($1, $2, $3, $4, $5, $6)";
     has_code = "SELECT EXISTS (SELECT 1 FROM vestibule.codes WHERE hash = $1)";
@@ -88,7 +89,7 @@ statements! {
     delete_lapsed_codes = "DELETE FROM vestibule.codes WHERE session = $1 AND grant_id IS NULL AND expires_at <= $2";
     use_code = "UPDATE vestibule.codes SET grant_id = $2 WHERE hash = $1";
     move_codes = "UPDATE vestibule.codes SET session = $2 WHERE session = $1";
-    prune_codes = "DELETE FROM vestibule.codes WHERE hash IN (SELECT hash FROM vestibule.codes WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
+    prune_codes = "DELETE FROM vestibule.codes WHERE hash = ANY (ARRAY(SELECT hash FROM vestibule.codes WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))";
 
     insert_grant = "INSERT INTO vestibule.grants (id, session, client_id, key, count, created_at, expires_at) VALUES ($1, $2, $3, $4, 0, $5, $6)";
     trim_grants = "DELETE FROM vestibule.grants WHERE session = $1 AND client_id = $2 AND id NOT IN (SELECT id FROM vestibule.grants WHERE session = $1 AND client_id = $2 ORDER BY created_at DESC, id DESC LIMIT $3)";
@@ -100,7 +101,7 @@ statements! {
     move_grants = "UPDATE vestibule.grants SET session = $2 WHERE session = $1";
     delete_grant = "DELETE FROM vestibule.grants WHERE id = $1";
     delete_grant_of = "DELETE FROM vestibule.grants WHERE id = $1 AND client_id = $2";
-    prune_grants = "DELETE FROM vestibule.grants WHERE id IN (SELECT id FROM vestibule.grants WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
+    prune_grants = "DELETE FROM vestibule.grants WHERE id = ANY (ARRAY(SELECT id FROM vestibule.grants WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))";
 
     lock_keys = "SELECT name FROM vestibule.meta WHERE name = 'signing_keys' FOR UPDATE";
     select_keys = "SELECT kid, algorithm, sealed, public_jwk, created_at, active_from, retired_at FROM vestibule.signing_keys ORDER BY created_at, kid";
@@ -116,6 +117,9 @@ statements! {
     insert_secret_check = "INSERT INTO vestibule.meta (name, value) VALUES ('secret_check', $1) ON CONFLICT DO NOTHING";
     lock_secret_check = "SELECT value FROM vestibule.meta WHERE name = 'secret_check' FOR UPDATE";
     update_secret_check = "UPDATE vestibule.meta SET value = $1 WHERE name = 'secret_check'";
+
+    // It changes nothing, and its COMMIT comes after all that were seen before it.
+    settle = "UPDATE vestibule.meta SET value = value WHERE name = 'signing_keys'";
 
     // A replica answers reads, and is none of ours.
     takes_writes = "SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'";

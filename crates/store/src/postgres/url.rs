@@ -19,9 +19,19 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// What a URL says.
 pub(super) struct Settings {
     pub(super) config: Config,
+    /// The same for each host alone.
+    pub(super) hosts: Vec<Config>,
     pub(super) prepare: bool,
     /// A file with the roots that are trusted, in place of the system's.
     pub(super) roots: Option<PathBuf>,
+}
+
+impl Settings {
+    /// How long one server may take to be reached.
+    pub(super) fn connect_timeout(&self) -> Duration {
+        let given = self.config.get_connect_timeout().copied();
+        given.unwrap_or(CONNECT)
+    }
 }
 
 /// Reads a URL.
@@ -75,36 +85,61 @@ pub(super) fn parse(url: &str) -> Result<Settings, String> {
         text.push('?');
         text.push_str(&kept.join("&"));
     }
-    let mut config = Config::from_str(&text).map_err(|error| super::run::told(&error))?;
+    let read = |text: &str| Config::from_str(text).map_err(|error| super::run::told(&error));
+    let mut config = read(&text)?;
     if config.get_hosts().is_empty() {
         return Err("it names no host".into());
     }
-    config.ssl_mode(mode.unwrap_or(if config.get_hosts().iter().all(is_here) {
+    let mode = mode.unwrap_or(if config.get_hosts().iter().all(is_here) {
         SslMode::Disable
     } else {
         SslMode::Prefer
-    }));
+    });
     // Of several servers one takes writes, and which one may change.
     let several = config.get_hosts().len() > 1;
-    config.target_session_attrs(attributes.unwrap_or(if several {
+    let attributes = attributes.unwrap_or(if several {
         TargetSessionAttrs::ReadWrite
     } else {
         TargetSessionAttrs::Any
-    }));
-    if config.get_connect_timeout().is_none() {
-        config.connect_timeout(CONNECT);
-    }
-    if config.get_tcp_user_timeout().is_none() {
-        config.tcp_user_timeout(SILENCE);
-    }
-    if config.get_application_name().is_none() {
-        config.application_name("vestibule");
+    });
+    let mut hosts = if config.get_hostaddrs().is_empty() {
+        let alone = each_host(&text);
+        alone
+            .iter()
+            .map(|url| read(url))
+            .collect::<Result<_, _>>()?
+    } else {
+        vec![config.clone()]
+    };
+    for config in hosts.iter_mut().chain([&mut config]) {
+        config.ssl_mode(mode).target_session_attrs(attributes);
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT);
+        }
+        if config.get_tcp_user_timeout().is_none() {
+            config.tcp_user_timeout(SILENCE);
+        }
+        if config.get_application_name().is_none() {
+            config.application_name("vestibule");
+        }
     }
     Ok(Settings {
         config,
+        hosts,
         prepare,
         roots,
     })
+}
+
+/// The URL for each host of its list alone. Hosts that stand in a parameter stay together, and the driver asks them.
+fn each_host(url: &str) -> Vec<String> {
+    let authority = url.find("://").map_or(0, |at| at + 3);
+    let start = url.rfind('@').map_or(authority, |at| at + 1);
+    let end = url[start..]
+        .find(['/', '?'])
+        .map_or(url.len(), |length| start + length);
+    let alone = |host| format!("{}{host}{}", &url[..start], &url[end..]);
+    url[start..end].split(',').map(alone).collect()
 }
 
 /// Whether what is said to a host stays on this machine.
@@ -140,8 +175,25 @@ mod tests {
 
     #[test]
     fn of_several_hosts_the_one_that_takes_writes_is_chosen() {
-        let settings = parse("postgres://u@one,two:6000/app").unwrap();
+        let settings = parse("postgres://u:p%40@one,two:6000/app?connect_timeout=1").unwrap();
         assert_eq!(settings.config.get_hosts().len(), 2);
+        let alone: Vec<_> = settings
+            .hosts
+            .iter()
+            .map(|host| (host.get_hosts(), host.get_ports()))
+            .collect();
+        let [one, two] = ["one", "two"].map(|name| [Host::Tcp(name.into())]);
+        assert_eq!(alone, [(&one[..], &[5432][..]), (&two[..], &[6000][..])]);
+        for host in &settings.hosts {
+            assert_eq!(host.get_password(), Some(&b"p@"[..]));
+            assert_eq!(host.get_dbname(), Some("app"));
+            assert_eq!(host.get_ssl_mode(), SslMode::Prefer);
+            assert_eq!(host.get_connect_timeout(), Some(&Duration::from_secs(1)));
+            assert_eq!(
+                host.get_target_session_attrs(),
+                TargetSessionAttrs::ReadWrite
+            );
+        }
         assert_eq!(
             settings.config.get_target_session_attrs(),
             TargetSessionAttrs::ReadWrite

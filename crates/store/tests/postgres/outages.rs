@@ -1,65 +1,49 @@
 //! Connections that are cut, answers that are lost, servers that go away.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::block_in_place;
 use vestibule_accounts::{
-    Act, AddKey, CodeHash, EmailAddress, GrantId, GrantKey, HandOver, NewCode, NewGrant,
-    NewPasswordUser, PasswordHash, Redemption, Rotation, SecretCheck, SessionKey, Store,
-    StoreError, StoredKey, UserId,
+    Act, AddKey, CodeHash, EmailAddress, HandOver, NewCode, NewPasswordUser, PasswordHash,
+    Redemption, Rotation, SecretCheck, Store, StoreError, StoredKey, UserId,
 };
 use vestibule_store::{OpenMode, PostgresStore};
 
+use crate::load::{Load, grant};
+use crate::server::Stop;
 use crate::{NOW, Place, bytes, server, sign_in};
 
 const CLIENT: &str = "spa";
 
-/// While all connections are ended again and again, every sign-in is written, and written once.
+/// While all connections are ended again and again, no verb fails, and what was acknowledged is there, once.
 pub(crate) async fn connections_that_are_cut_do_not_split_or_fail_a_verb(place: Place) {
     let store = place.store("").await;
     let outsider = place.outsider().await;
-    let over = Arc::new(AtomicBool::new(false));
-    let cutting = {
-        let (over, schema) = (over.clone(), place.schema.clone());
-        tokio::spawn(async move {
-            let mut cut = 0;
-            while !over.load(Ordering::Relaxed) {
-                let cut_now = outsider
-                    .query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1", &[&schema])
-                    .await;
-                cut += cut_now.unwrap().len();
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-            cut
-        })
-    };
-
-    let mut tasks = Vec::new();
-    for task in 0..8 {
-        let store = store.clone();
-        tasks.push(tokio::spawn(async move {
-            for number in 0..40 {
-                store.apply(sign_in(task * 100 + number)).await.unwrap();
-            }
-        }));
+    let load = Load::start(&store);
+    let mut cut = 0;
+    for _ in 0..30 {
+        load.goes_on(20).await;
+        cut += outsider
+            .query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1", &[&place.schema])
+            .await
+            .unwrap()
+            .len();
     }
-    for task in tasks {
-        task.await.unwrap();
-    }
-    over.store(true, Ordering::Relaxed);
-    assert!(cutting.await.unwrap() > 3);
-    for table in ["users", "identities", "sessions", "claims"] {
-        assert_eq!(place.count(table).await, 320, "{table}");
-    }
+    let told = load.end().await;
+    assert!(cut > 30);
+    told.assert_unbroken();
+    told.assert_kept(&store, &place).await;
 }
 
 /// What stands between the store and its server, and cuts a connection at COMMIT when told to.
-struct Between {
+pub(crate) struct Between {
     port: u16,
     cut: Arc<AtomicU8>,
+    turns: Arc<AtomicU32>,
 }
 
 const PASS: u8 = 0;
@@ -69,18 +53,28 @@ const LOSE_THE_ANSWER: u8 = 1;
 const LOSE_THE_COMMIT: u8 = 2;
 
 impl Between {
-    async fn start(to: u16) -> Self {
+    pub(crate) async fn start(to: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let cut = Arc::new(AtomicU8::new(PASS));
-        let shared = cut.clone();
+        let (cut, turns) = (Arc::new(AtomicU8::new(PASS)), Arc::<AtomicU32>::default());
+        let shared = (cut.clone(), turns.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
-                tokio::spawn(pass(client, server, shared.clone()));
+                let (cut, turns) = shared.clone();
+                tokio::spawn(pass(client, server, cut, turns));
             }
         });
-        Self { port, cut }
+        Self { port, cut, turns }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// How often the store has spoken after the server had: its round trips.
+    pub(crate) fn turns(&self) -> u32 {
+        self.turns.load(Ordering::SeqCst)
     }
 
     async fn store(&self, place: &Place) -> Arc<PostgresStore> {
@@ -99,13 +93,22 @@ impl Between {
     }
 }
 
-async fn pass(mut client: TcpStream, mut server: TcpStream, cut: Arc<AtomicU8>) {
+async fn pass(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    cut: Arc<AtomicU8>,
+    turns: Arc<AtomicU32>,
+) {
+    let mut is_answered = true;
     let (mut from_client, mut from_server) = (vec![0; 65_536], vec![0; 65_536]);
     loop {
         tokio::select! {
             read = client.read(&mut from_client) => {
                 let Ok(read @ 1..) = read else { return };
                 let sent = &from_client[..read];
+                if std::mem::take(&mut is_answered) {
+                    turns.fetch_add(1, Ordering::SeqCst);
+                }
                 // Our COMMIT is a simple query, and travels alone.
                 let is_commit = sent == b"Q\0\0\0\x0bCOMMIT\0";
                 let how = if is_commit { cut.swap(PASS, Ordering::SeqCst) } else { PASS };
@@ -122,6 +125,7 @@ async fn pass(mut client: TcpStream, mut server: TcpStream, cut: Arc<AtomicU8>) 
             }
             read = server.read(&mut from_server) => {
                 let Ok(read @ 1..) = read else { return };
+                is_answered = true;
                 if client.write_all(&from_server[..read]).await.is_err() {
                     return;
                 }
@@ -149,15 +153,6 @@ fn key(kid: &str) -> StoredKey {
         created_at: NOW,
         active_from: NOW,
         retired_at: None,
-    }
-}
-
-fn grant(number: u32) -> NewGrant {
-    NewGrant {
-        id: GrantId::new(NOW, bytes(number)),
-        client_id: CLIENT.into(),
-        key: GrantKey::new(bytes(number)),
-        expires_at: NOW.plus_seconds(3_600),
     }
 }
 
@@ -273,63 +268,27 @@ async fn each_verb(place: &Place, how: u8) {
     cut!(store.prune(NOW));
 }
 
-/// A server loses its power and comes back: what fails fails while it is away, nothing acknowledged is lost, and the
+/// A server is restarted, and loses its power: what fails fails while it is away, nothing acknowledged is lost, and the
 /// pool heals by itself.
 pub(crate) async fn a_server_that_restarts_is_missed_while_it_is_away_alone(place: Place) {
-    let store = place.store("").await;
-    let over = Arc::new(AtomicBool::new(false));
-    let mut tasks = Vec::new();
-    for task in 0..4 {
-        let (store, over) = (store.clone(), over.clone());
-        tasks.push(tokio::spawn(async move {
-            let (mut done, mut failed) = (Vec::new(), Vec::new());
-            let mut number = task * 100_000;
-            while !over.load(Ordering::Relaxed) {
-                number += 1;
-                match store.apply(sign_in(number)).await {
-                    Ok(_) => done.push(number),
-                    Err(vestibule_accounts::ApplyError::Store(StoreError::Unavailable(_))) => {
-                        failed.push(Instant::now());
-                        tokio::time::sleep(Duration::from_millis(10)).await;
-                    }
-                    Err(error) => panic!("{error}"),
-                }
-            }
-            (done, failed)
-        }));
-    }
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let server = place.server.clone();
-    let (gone, back) = tokio::task::spawn_blocking(move || {
+    for (round, how) in [Stop::Fast, Stop::Immediate].into_iter().enumerate() {
+        let place = Place {
+            schema: format!("round_{round}"),
+            ..place.clone()
+        };
+        let store = place.store("").await;
+        let load = Load::start(&store);
+        load.goes_on(100).await;
         let gone = Instant::now();
-        server.kill();
-        std::thread::sleep(Duration::from_millis(500));
-        server.run();
-        (gone, Instant::now())
-    })
-    .await
-    .unwrap();
-    store.ready().await.unwrap();
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    over.store(true, Ordering::Relaxed);
-
-    let mut failures = 0;
-    for task in tasks {
-        let (done, failed) = task.await.unwrap();
-        for at in failed {
-            failures += 1;
-            assert!(at >= gone && at <= back + Duration::from_millis(250));
-        }
-        for number in done {
-            let session = SessionKey::Cookie(sign_in(number).session.hash);
-            assert!(
-                store.session(session, NOW).await.unwrap().is_some(),
-                "{number}"
-            );
-        }
+        block_in_place(|| place.server.stop(how));
+        while store.ready().await.is_ok() {}
+        block_in_place(|| place.server.run());
+        let healed = load.healed().await;
+        load.goes_on(100).await;
+        let told = load.end().await;
+        told.assert_failed_between_alone(gone, healed);
+        told.assert_kept(&store, &place).await;
     }
-    assert!(failures > 0, "it was away");
-    assert_eq!(place.count("users").await, place.count("sessions").await);
 }
 
 /// Who finds no free connection is told so soon; what waits for a lock is not in doubt.

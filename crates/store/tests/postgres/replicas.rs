@@ -1,14 +1,18 @@
 //! Several stores on one database, and what a database must be.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
+use tokio::net::TcpListener;
 use vestibule_accounts::{
     Act, ApplyError, Claim, CodeHash, EmailAddress, GrantId, GrantKey, HandOver, NewCode, NewGrant,
-    NewPasswordUser, PasswordHash, Redemption, RegisterError, SecretCheck, StateHash, Store,
-    StoreError, UserId, UserQuery,
+    NewPasswordUser, PasswordHash, RedeemError, Redemption, RegisterError, SecretCheck, StateHash,
+    Store, StoreError, UserId, UserQuery,
 };
 use vestibule_store::{OpenMode, PostgresError, PostgresStore};
 
+use crate::load::grant;
 use crate::{NOW, Place, bytes, sign_in};
 
 pub(crate) async fn a_schema_is_made_once_by_servers_that_start_together(place: Place) {
@@ -352,4 +356,101 @@ pub(crate) async fn of_several_servers_the_one_that_takes_writes_is_used(place: 
     let refused = PostgresStore::open(&none_writes, &place.schema, OpenMode::Serve).await;
     let said = refused.unwrap_err().to_string();
     assert!(said.contains("writ"), "{said}");
+}
+
+/// A host that accepts connections and says nothing, as one with a hung disk does: the next one is asked, and from then on
+/// asked first.
+pub(crate) async fn a_server_that_says_nothing_is_passed_over(place: Place) {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let one = format!("127.0.0.1:{}", place.server.port());
+    let several = format!("{},{one},{one}", silent.local_addr().unwrap());
+    let url = format!("{}&connect_timeout=1", place.url()).replace(&one, &several);
+    let accepted = Arc::<AtomicU32>::default();
+    let counting = accepted.clone();
+    let accepting = tokio::spawn(async move {
+        let mut kept = Vec::new();
+        while let Ok(connection) = silent.accept().await {
+            kept.push(connection);
+            counting.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let opened = PostgresStore::open(&url, &place.schema, OpenMode::Serve).await;
+    let store = Arc::new(opened.unwrap());
+    let mut at_once = Vec::new();
+    for number in 1..=20 {
+        let store = store.clone();
+        at_once.push(tokio::spawn(
+            async move { store.apply(sign_in(number)).await },
+        ));
+    }
+    for sign_in in at_once {
+        sign_in.await.unwrap().unwrap();
+    }
+    assert_eq!(place.count("users").await, 20);
+    assert_eq!(accepted.load(Ordering::SeqCst), 1);
+    accepting.abort();
+}
+
+/// Two replicas redeem one code at the same moment: both have begun before either can go on.
+pub(crate) async fn of_two_redemptions_that_meet_one_succeeds(place: Place) {
+    let replicas = [place.store("").await, place.store("").await];
+    let first = sign_in(1);
+    replicas[0].apply(first.clone()).await.unwrap();
+    let code = NewCode {
+        hash: CodeHash::from_bytes(bytes(1)),
+        client_id: "spa".into(),
+        redirect_uri: "https://spa.example/".into(),
+        code_challenge: "challenge".into(),
+        expires_at: NOW.plus_seconds(60),
+    };
+    let handed = replicas[0].hand_over(first.session.id, HandOver::Code(code.clone()), NOW);
+    assert!(handed.await.unwrap());
+
+    let mut outsider = place.outsider().await;
+    let lock = outsider.transaction().await.unwrap();
+    lock.execute("SELECT FROM codes FOR NO KEY UPDATE", &[])
+        .await
+        .unwrap();
+    let mut redemptions = Vec::new();
+    for (number, replica) in replicas.iter().enumerate() {
+        let redemption = Redemption {
+            hash: code.hash,
+            client_id: code.client_id.clone(),
+            redirect_uri: code.redirect_uri.clone(),
+            code_challenge: code.code_challenge.clone(),
+            grant: grant(number as u32),
+            now: NOW,
+        };
+        let replica = replica.clone();
+        redemptions.push(tokio::spawn(async move {
+            replica.redeem_code(redemption).await
+        }));
+    }
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND wait_event_type = 'Lock'";
+    let other = place.outsider().await;
+    let began = Instant::now();
+    while other
+        .query_one(waiting, &[&place.schema])
+        .await
+        .unwrap()
+        .get::<_, i64>(0)
+        < 2
+    {
+        assert!(
+            began.elapsed() < Duration::from_secs(60),
+            "they do not meet"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    lock.commit().await.unwrap();
+
+    let mut redeemed = 0;
+    for redemption in redemptions {
+        match redemption.await.unwrap() {
+            Ok(_) => redeemed += 1,
+            Err(refused) => assert!(matches!(refused, RedeemError::Used(Some(_))), "{refused:?}"),
+        }
+    }
+    assert_eq!(redeemed, 1);
+    assert_eq!(place.count("grants").await, 1);
 }

@@ -1,5 +1,6 @@
 //! A real PostgreSQL in a temporary folder, on a free port of this machine. It ends with the test.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -17,6 +18,17 @@ pub(crate) struct Server {
     programs: PathBuf,
     port: u16,
     process: Mutex<Option<Child>>,
+}
+
+/// How a server ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stop {
+    /// `pg_ctl stop -m fast`: what runs is undone, and everybody is told.
+    Fast,
+    /// `pg_ctl stop -m immediate`: as after a loss of power.
+    Immediate,
+    /// `kill -9`.
+    Kill,
 }
 
 /// The URL of a database behind a port of this machine.
@@ -44,17 +56,7 @@ pub(crate) fn programs() -> Option<PathBuf> {
 impl Server {
     /// Makes a cluster and starts it.
     pub(crate) fn start(programs: &Path) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        if let Some(other) = other_user() {
-            #[cfg(unix)]
-            std::os::unix::fs::chown(folder.path(), Some(other.user), Some(other.group)).unwrap();
-        }
-        let server = Self {
-            port: free_port(),
-            folder,
-            programs: programs.to_owned(),
-            process: Mutex::new(None),
-        };
+        let server = Self::nothing_yet(programs);
         let made = server
             .command("initdb")
             .args(["--pgdata"])
@@ -67,6 +69,34 @@ impl Server {
         assert!(made.success(), "initdb");
         server.run();
         server
+    }
+
+    /// A copy of this server that follows it under the name `standby`, and answers reads alone.
+    pub(crate) fn standby(&self) -> Self {
+        let standby = Self::nothing_yet(&self.programs);
+        let from = format!(
+            "host=127.0.0.1 port={} user=vestibule application_name=standby",
+            self.port
+        );
+        let copied = standby
+            .command("pg_basebackup")
+            .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"])
+            .args(["--dbname", &from, "--pgdata"])
+            .arg(standby.cluster())
+            .status()
+            .unwrap();
+        assert!(copied.success(), "pg_basebackup");
+        standby.run();
+        standby
+    }
+
+    fn nothing_yet(programs: &Path) -> Self {
+        Self {
+            folder: folder(),
+            programs: programs.to_owned(),
+            port: free_port(),
+            process: Mutex::new(None),
+        }
     }
 
     /// The URL of its database for somebody of this name, to which parameters may be added by `&`.
@@ -95,13 +125,47 @@ impl Server {
         }
     }
 
-    /// Stops it as a machine does that loses its power, and waits for its end.
-    pub(crate) fn kill(&self) {
-        self.signal("QUIT");
+    /// Runs SQL in its database; what `psql` prints.
+    pub(crate) fn psql(&self, sql: &str) -> String {
+        let ran = self
+            .command("psql")
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string()])
+            .args(["-U", "vestibule", "-d", "postgres", "-qAt", "-c", sql])
+            .output()
+            .unwrap();
+        assert!(ran.status.success(), "{sql}");
+        String::from_utf8(ran.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Puts a line before all others of `pg_hba.conf`, which says who may come in and how. The server reads it when it is
+    /// told to.
+    pub(crate) fn let_in(&self, line: &str) {
+        let path = self.cluster().join("pg_hba.conf");
+        let lines = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{line}\n{lines}")).unwrap();
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    /// Stops it, and waits for its end.
+    pub(crate) fn stop(&self, how: Stop) {
+        self.signal(match how {
+            Stop::Fast => "INT",
+            Stop::Immediate => "QUIT",
+            Stop::Kill => "KILL",
+        });
     }
 
     /// Starts it again.
     pub(crate) fn run(&self) {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.path().join("log"))
+            .unwrap();
         let child = self
             .command("postgres")
             .arg("-D")
@@ -115,7 +179,7 @@ impl Server {
             .args(["-c", "deadlock_timeout=200ms"])
             .args(["-c", "log_min_messages=fatal"])
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()
             .unwrap();
         *self.process.lock().unwrap() = Some(child);
@@ -151,15 +215,7 @@ impl Server {
     }
 
     fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.programs.join(program));
-        command.current_dir("/").stdin(Stdio::null());
-        command.env_clear().env("PATH", "/usr/bin:/bin");
-        #[cfg(unix)]
-        if let Some(other) = other_user() {
-            use std::os::unix::process::CommandExt as _;
-            command.uid(other.user).gid(other.group);
-        }
-        command
+        command(self.programs.join(program))
     }
 }
 
@@ -167,6 +223,29 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.signal("QUIT");
     }
+}
+
+/// A temporary folder of whom the server runs as.
+pub(crate) fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    #[cfg(unix)]
+    if let Some(other) = other_user() {
+        std::os::unix::fs::chown(folder.path(), Some(other.user), Some(other.group)).unwrap();
+    }
+    folder
+}
+
+/// A program, run by somebody who is not root and without our environment.
+pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir("/").stdin(Stdio::null());
+    command.env_clear().env("PATH", "/usr/bin:/bin");
+    #[cfg(unix)]
+    if let Some(other) = other_user() {
+        use std::os::unix::process::CommandExt as _;
+        command.uid(other.user).gid(other.group);
+    }
+    command
 }
 
 /// Somebody who is not root, where we are.
@@ -191,7 +270,7 @@ fn other_user() -> Option<OtherUser> {
     find("postgres").or_else(|| find("nobody"))
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()

@@ -3,12 +3,15 @@
 use core::fmt;
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "postgres")]
+use vestibule_store::{PostgresError, PostgresStore};
 use zeroize::Zeroizing;
 
 use super::resolve::{Origin, Resolver};
 use super::sources;
 
 /// The schema of PostgreSQL where nothing else is said.
+#[cfg(any(feature = "postgres", test))]
 const SCHEMA: &str = "vestibule";
 
 /// Where accounts are kept.
@@ -153,13 +156,26 @@ pub(super) fn database(
             }
             Some(Database::Sqlite(sources::plain(data_dir.join(path))))
         }
-        "postgres" | "postgresql" if cfg!(feature = "postgres") => Some(Database::Postgres {
-            url: DatabaseUrl(Zeroizing::new(text)),
-            schema: schema.unwrap_or_else(|| {
+        #[cfg(feature = "postgres")]
+        "postgres" | "postgresql" => {
+            let schema = schema.unwrap_or_else(|| {
                 read.show("database_schema", format!("{SCHEMA:?}"), &Origin::Default);
                 SCHEMA.to_owned()
-            }),
-        }),
+            });
+            let url = DatabaseUrl(Zeroizing::new(text));
+            if let Err(error) = PostgresStore::check(url.expose(), &schema) {
+                let (problem, remedy) = refused(&error);
+                match error {
+                    PostgresError::Schema(name) => {
+                        read.wrong("database_schema", format!("{name:?}"), problem, remedy);
+                    }
+                    _ => read.wrong("database_url", found, problem, remedy),
+                }
+                return None;
+            }
+            Some(Database::Postgres { url, schema })
+        }
+        #[cfg(not(feature = "postgres"))]
         "postgres" | "postgresql" => {
             read.wrong(
                 "database_url",
@@ -178,6 +194,26 @@ pub(super) fn database(
             );
             None
         }
+    }
+}
+
+/// What is wrong with a PostgreSQL database that nobody has asked yet, and what would do.
+#[cfg(feature = "postgres")]
+fn refused(error: &PostgresError) -> (String, &'static str) {
+    match error {
+        PostgresError::Url(problem) => (
+            problem.clone(),
+            "write database_url = \"postgres://user:password@host/database\"",
+        ),
+        PostgresError::Schema(_) => (
+            "it is no name of a schema that we take".to_owned(),
+            "take lower-case letters, digits and _, at most 63, a letter first, and not pg_",
+        ),
+        PostgresError::Roots { path, problem } => (
+            format!("sslrootcert={} cannot be used: {problem}", path.display()),
+            "name a file of PEM certificates",
+        ),
+        error => (error.to_string(), "see docs/postgresql.md"),
     }
 }
 

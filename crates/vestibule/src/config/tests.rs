@@ -526,6 +526,39 @@ fn a_postgresql_url_is_taken_with_a_secret_and_shown_without_its_password() {
     }
 }
 
+#[cfg(feature = "postgres")]
+#[test]
+fn a_postgresql_url_that_serve_would_refuse_is_refused_before_anybody_is_asked() {
+    for (query, schema, key, words) in [
+        ("?pool=7", "auth", "database_url", "pool"),
+        (
+            "?prepare=no",
+            "auth",
+            "database_url",
+            "prepare is true or false",
+        ),
+        ("?sslmode=yes", "auth", "database_url", "sslmode is"),
+        (
+            "?sslmode=require&sslrootcert=/nowhere/ca.pem",
+            "auth",
+            "database_url",
+            "sslrootcert=/nowhere/ca.pem",
+        ),
+        ("", "pg_ours", "database_schema", "pg_ours"),
+    ] {
+        let file = format!(
+            "database_url = \"postgres://u:hunter2@h/d{query}\"\ndatabase_schema = \"{schema}\"\nsecret = \"0f2d6a9c4b8e71350f2d6a9c4b8e7135\""
+        );
+        let errors = load(&[], &file).unwrap_err();
+        let [error] = errors.all() else {
+            panic!("{errors}")
+        };
+        assert_eq!(error.key, key, "{errors}");
+        let said = errors.to_string();
+        assert!(said.contains(words) && !said.contains("hunter2"), "{said}");
+    }
+}
+
 #[test]
 fn a_server_without_a_provider_says_which_variables_make_one() {
     let error = load(&[], "")
