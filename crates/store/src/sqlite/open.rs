@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::claims::Claims;
-use super::writer::Writer;
+use super::writer::{Log, Writer};
 use super::{READERS, Readers, SqliteStore, migrate};
 use crate::OpenMode;
 
@@ -95,6 +95,8 @@ impl SqliteStore {
             OpenMode::CommandLine => None,
         };
         create_private(path).map_err(file)?;
+        // Before we write to it.
+        let log = Log::of(path);
         let mut connection = connect(path, Role::Writer).map_err(sqlite)?;
         migrate::run(&mut connection, path)?;
 
@@ -104,7 +106,7 @@ impl SqliteStore {
             .collect::<Result<Vec<_>, _>>()
             .map_err(sqlite)?;
         let checkpoints = connect(path, Role::Writer).map_err(sqlite)?;
-        let writer = Writer::start(connection, checkpoints, path).map_err(file)?;
+        let writer = Writer::start(connection, checkpoints, path, log).map_err(file)?;
         Ok(Self {
             writer,
             readers: Arc::new(Readers::new(readers)),
