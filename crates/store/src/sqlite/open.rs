@@ -11,7 +11,7 @@ use rusqlite::ffi::SQLITE_READONLY_DBMOVED;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 
 use super::claims::Claims;
-use super::writer::Writer;
+use super::writer::{Log, Writer};
 use super::{READERS, Readers, SqliteStore, migrate};
 use crate::OpenMode;
 
@@ -108,6 +108,8 @@ impl SqliteStore {
             OpenMode::CommandLine => None,
         };
         create_private(path).map_err(file)?;
+        // Before we write to it.
+        let log = Log::of(path);
         let mut connection = connect(path, Role::Writer).map_err(sqlite)?;
         // SQLite opens such a file for reading, and would stay with that when it may be written again.
         if mode == OpenMode::Serve && connection.is_readonly(MAIN_DB).map_err(sqlite)? {
@@ -125,7 +127,7 @@ impl SqliteStore {
             .map_err(sqlite)?;
         let checkpoints = connect(path, Role::Writer).map_err(sqlite)?;
         checkpoints.busy_timeout(BUSY_CUT).map_err(sqlite)?;
-        let writer = Writer::start(connection, checkpoints, path).map_err(file)?;
+        let writer = Writer::start(connection, checkpoints, path, log).map_err(file)?;
         Ok(Self {
             writer,
             readers: Arc::new(Readers::new(readers)),

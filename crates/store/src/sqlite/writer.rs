@@ -104,6 +104,24 @@ where
     }
 }
 
+/// What a start finds of the log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Log {
+    /// Who had the file before closed it.
+    Absent,
+    /// Who had the file before was killed, or others have it too.
+    LeftBehind,
+}
+
+impl Log {
+    pub(super) fn of(path: &Path) -> Self {
+        match std::fs::metadata(log_of(path)) {
+            Ok(log) if log.len() > 0 => Self::LeftBehind,
+            _ => Self::Absent,
+        }
+    }
+}
+
 /// The writer thread's handle.
 pub(super) struct Writer {
     queue: Mutex<Option<SyncSender<Box<dyn Job>>>>,
@@ -116,9 +134,14 @@ impl Writer {
         connection: Connection,
         checkpoints: Connection,
         path: &Path,
+        found: Log,
     ) -> std::io::Result<Self> {
         let (queue, jobs) = sync_channel(QUEUE);
         let (wake, woken) = sync_channel(1);
+        if found == Log::LeftBehind {
+            // At once: killed often enough, no process would come to its turn, and each start would read more.
+            let _ = wake.try_send(());
+        }
         let log = log_of(path);
         let file = OpenFile::of(path);
         std::thread::Builder::new()

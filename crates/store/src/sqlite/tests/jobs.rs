@@ -4,6 +4,7 @@ use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{channel, sync_channel};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
@@ -472,6 +473,28 @@ async fn the_log_is_written_back_while_the_writer_goes_on() {
         }
     }
     panic!("the log was never written back")
+}
+
+/// A server that is killed again and again, each time before its turn to write the log back, would make it grow for ever,
+/// and every start reads it whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_left_behind_is_written_back_at_the_next_start() {
+    let file = File::new();
+    drop(file.serve());
+    // Whoever closes last writes the log back: this connection stays, as if a process had been killed.
+    let killed = file.outsider();
+    killed.pragma_update(None, "wal_autocheckpoint", 0).unwrap();
+    put(&killed, "left behind").unwrap();
+    assert!(!is_in_main_file(&file.path, "left behind"));
+
+    let _store = file.serve();
+    // Far below the time after which an idle server does it.
+    let began = Instant::now();
+    while !is_in_main_file(&file.path, "left behind") {
+        assert!(began.elapsed() < Duration::from_secs(20), "it is not");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(names(&killed), ["left behind"]);
 }
 
 #[test]
