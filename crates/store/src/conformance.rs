@@ -32,11 +32,11 @@ use std::task::Poll;
 
 use tokio::sync::Barrier;
 use vestibule_accounts::{
-    Account, Act, AddKey, Applied, ApplyError, BoxFuture, Claim, EmailAddress, HandOver, Identity,
-    IdentityRecord, Known, NewPasswordUser, NewSession, NewUser, PasswordHash, RedeemError,
-    RegisterError, RotateError, SecretCheck, SessionHash, SessionId, SessionKey, SignIn, StateHash,
-    Store, StoreError, StoredKey, Timestamp, UnlinkError, User, UserId, UserPage, UserQuery,
-    UserVersion,
+    Account, Act, AddKey, Applied, ApplyError, BoxFuture, Claim, Decide, EmailAddress, HandOver,
+    Identity, IdentityRecord, Known, NewPasswordUser, NewSession, NewUser, PasswordHash,
+    RedeemError, RegisterError, RotateError, SecretCheck, SessionHash, SessionId, SessionKey,
+    SignIn, StateHash, Store, StoreError, StoredKey, Timestamp, UnlinkError, User, UserId,
+    UserPage, UserQuery, UserVersion,
 };
 
 pub use self::grants::*;
@@ -76,6 +76,8 @@ macro_rules! conformance_tests {
             a_decision_on_an_unknown_user_is_stale
             two_creators_of_one_identity_make_one_user
             two_creators_of_one_address_make_one_user
+            admitting_decides_on_what_is_known_and_writes_it
+            who_is_not_admitted_leaves_nothing_behind
             fifty_first_sign_ins_of_one_person_make_one_user
             an_evicted_claimant_loses_claim_password_and_sessions_and_keeps_its_row
             a_claimant_that_appeared_since_the_decision_is_stale
@@ -456,23 +458,77 @@ pub async fn two_creators_of_one_address_make_one_user(store: Arc<dyn Store>) {
     .await;
 }
 
-/// Fifty browsers of one person, each reading, deciding and writing, again after `Conflict`: exactly one user.
+/// What a store knows is what is decided on, and what is decided is written.
+pub async fn admitting_decides_on_what_is_known_and_writes_it(store: Arc<dyn Store>) {
+    let bob = registered(&store, "ann@x.example").await;
+    let first = sign_in(create(Some("ann@x.example")), record("ann"));
+    let (hash, expected) = (first.session.hash, bob.account());
+    let act = Act::Create {
+        user: new_user(Some("ann@x.example")),
+        evict: Some(expected),
+    };
+    let decide: Decide = Box::new(move |known| {
+        assert_eq!(
+            *known,
+            Known {
+                claimant: Some(expected),
+                ..Known::default()
+            }
+        );
+        Some(SignIn {
+            act: act.clone(),
+            ..first.clone()
+        })
+    });
+    let ann = admitted(&store, "ann", decide).await.unwrap().unwrap();
+    assert!(lives(&store, hash).await);
+
+    let again = sign_in(Act::SignIn(ann.user.account()), record("ann"));
+    let (hash, expected) = (again.session.hash, ann.user.account());
+    let decide: Decide = Box::new(move |known| {
+        assert_eq!(known.identity, Some(expected));
+        Some(again.clone())
+    });
+    let same = admitted(&store, "ann", decide).await.unwrap().unwrap();
+    assert_eq!(same.user, ann.user);
+    assert!(lives(&store, hash).await);
+    if let Some(identities) = same.identities {
+        assert_eq!(identities, store.identities(ann.user.id).await.unwrap());
+    }
+}
+
+/// Who is not let in leaves nothing behind, and a decision on what is over is no way in.
+pub async fn who_is_not_admitted_leaves_nothing_behind(store: Arc<dyn Store>) {
+    let refuse: Decide = Box::new(|_| None);
+    assert_eq!(admitted(&store, "ann", refuse).await.unwrap(), None);
+    assert!(everyone(&store).await.is_empty());
+
+    let (ann, _) = created(&store, "ann", None).await;
+    store.set_active(ann.id, false, NOW).await.unwrap();
+    let late = sign_in(Act::SignIn(ann.account()), record("ann"));
+    let hash = late.session.hash;
+    let decide: Decide = Box::new(move |_| Some(late.clone()));
+    let refused = admitted(&store, "ann", decide).await;
+    assert!(matches!(refused, Err(ApplyError::Stale)), "{refused:?}");
+    assert!(!lives(&store, hash).await);
+}
+
+/// Fifty browsers of one person at once: exactly one user, and everybody is signed in.
 pub async fn fifty_first_sign_ins_of_one_person_make_one_user(store: Arc<dyn Store>) {
     let signed_in = at_once(&store, 50, |store, _| async move {
-        for _ in 0..3 {
-            let act = match known(&store, "ann").await.identity {
-                Some(account) => Act::SignIn(account),
-                None => create(Some("ann@x.example")),
-            };
-            let sign_in = sign_in(act, record("ann"));
-            let hash = sign_in.session.hash;
-            match store.apply(sign_in).await {
-                Ok(applied) => return (applied.user.id, hash),
-                Err(ApplyError::Conflict | ApplyError::Stale) => {}
-                Err(error) => panic!("{error}"),
-            }
-        }
-        panic!("three attempts were not enough")
+        let first = sign_in(create(Some("ann@x.example")), record("ann"));
+        let hash = first.session.hash;
+        let decide: Decide = Box::new(move |known| {
+            Some(SignIn {
+                act: match known.identity {
+                    Some(account) => Act::SignIn(account),
+                    None => first.act.clone(),
+                },
+                ..first.clone()
+            })
+        });
+        let applied = admitted(&store, "ann", decide).await.unwrap().unwrap();
+        (applied.user.id, hash)
     })
     .await;
 
@@ -1528,6 +1584,18 @@ async fn linked(store: &Arc<dyn Store>, user: &User, subject: &str) -> (User, Si
 
 async fn registered(store: &Arc<dyn Store>, address: &str) -> User {
     store.register(password_user(address), NOW).await.unwrap()
+}
+
+/// Admits an identity whose verified address is ann@x.example.
+async fn admitted(
+    store: &Arc<dyn Store>,
+    subject: &str,
+    decide: Decide,
+) -> Result<Option<Applied>, ApplyError> {
+    let key = email("ann@x.example").key().clone();
+    store
+        .admit(ISSUER.into(), subject.into(), Some(key), decide)
+        .await
 }
 
 async fn known(store: &Arc<dyn Store>, subject: &str) -> Known {

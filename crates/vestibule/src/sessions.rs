@@ -160,3 +160,98 @@ impl Sessions {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use vestibule_accounts::{Session, Timestamp, User, UserId, UserVersion};
+
+    use super::*;
+
+    const START: Duration = Duration::from_secs(100);
+
+    fn key(number: u64) -> SessionKey {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&number.to_be_bytes());
+        SessionKey::Id(SessionId::from_bytes(bytes))
+    }
+
+    fn somebody() -> Arc<Believed> {
+        let now = Timestamp::from_seconds(1_800_000_000);
+        let user = UserId::from_bytes([1; 16]);
+        Arc::new(Believed::new(SignedIn {
+            session: Session {
+                id: SessionId::from_bytes([2; 16]),
+                user,
+                provider: "google".into(),
+                created_at: now,
+                last_seen_at: now,
+                expires_at: now.plus_seconds(60),
+                idle_seconds: 60,
+            },
+            user: User {
+                id: user,
+                version: UserVersion(1),
+                email: None,
+                claimed_email: None,
+                has_password: false,
+                name: None,
+                picture: None,
+                is_active: true,
+                is_superuser: false,
+                created_at: now,
+                updated_at: now,
+            },
+        }))
+    }
+
+    #[test]
+    fn a_session_is_believed_for_less_than_a_second_from_before_it_was_read() {
+        let sessions = Sessions::default();
+        let ticket = sessions.ticket();
+        sessions.remember(key(1), START, ticket, somebody());
+        let just_before = START + BELIEF - Duration::from_nanos(1);
+        assert!(sessions.recall(&key(1), just_before).is_ok());
+        assert!(sessions.recall(&key(1), START + BELIEF).is_err());
+        assert!(sessions.recall(&key(2), START).is_err());
+    }
+
+    #[test]
+    fn what_was_read_before_something_ended_is_not_remembered_after_it() {
+        let sessions = Sessions::default();
+        let endings: [&dyn Fn(); 4] = [
+            &|| sessions.forget(&key(9)),
+            &|| sessions.forget_session(SessionId::from_bytes([9; 16])),
+            &|| sessions.forget_cookie(&SessionHash::from_bytes([9; 32])),
+            &|| sessions.forget_all(),
+        ];
+        for end in endings {
+            let ticket = sessions.ticket();
+            end();
+            sessions.remember(key(1), START, ticket, somebody());
+            assert!(sessions.recall(&key(1), START).is_err());
+        }
+        sessions.remember(key(1), START, sessions.ticket(), somebody());
+        assert!(sessions.recall(&key(1), START).is_ok());
+    }
+
+    #[test]
+    fn memory_follows_the_people_of_a_second_and_not_all_who_ever_came() {
+        let sessions = Sessions::default();
+        for number in 0..50_000 {
+            // Two hundred people a second.
+            let now = START + Duration::from_millis(5 * number);
+            sessions.remember(key(number), now, sessions.ticket(), somebody());
+            assert!(sessions.lock().seen.len() <= 2 * FEW);
+            assert!(sessions.recall(&key(number), now).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_crowd_within_one_second_is_bounded() {
+        let sessions = Sessions::default();
+        for number in 0..=u64::try_from(MAX).unwrap_or(u64::MAX) * 2 {
+            sessions.remember(key(number), START, sessions.ticket(), somebody());
+            assert!(sessions.lock().seen.len() <= MAX);
+        }
+    }
+}

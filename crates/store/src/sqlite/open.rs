@@ -179,12 +179,12 @@ fn private(options: &mut OpenOptions) {
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]
-enum Role {
+pub(super) enum Role {
     Writer,
     Reader,
 }
 
-fn connect(path: &Path, role: Role) -> rusqlite::Result<Connection> {
+pub(super) fn connect(path: &Path, role: Role) -> rusqlite::Result<Connection> {
     let access = match role {
         Role::Writer => OpenFlags::SQLITE_OPEN_READ_WRITE,
         Role::Reader => OpenFlags::SQLITE_OPEN_READ_ONLY,
@@ -207,8 +207,8 @@ fn connect(path: &Path, role: Role) -> rusqlite::Result<Connection> {
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     }
     connection.pragma_update(None, "trusted_schema", "OFF")?;
-    // Statements are prepared once. Without this SQLite plans them anew whenever a value is bound that a partial index
-    // or its statistics might ask about, which costs more than what they do.
+    // Statements are prepared once. Without this SQLite plans some of them anew whenever a value is bound, which costs
+    // more than what they do.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(connection)
 }

@@ -599,3 +599,26 @@ fn wake_once(checkpoints: &Connection, file: &File) {
     drop(wake);
     checkpoint(checkpoints, &woken, &file.folder.path().join("app.db-wal"));
 }
+
+#[test]
+fn no_statement_is_planned_again_for_a_value_that_is_bound() {
+    let file = File::new();
+    drop(file.serve());
+    let reader = super::super::open::connect(&file.path, super::super::open::Role::Reader).unwrap();
+    for (statement, values) in [
+        (super::super::sql::SELECT_SESSION, 2),
+        (super::super::sql::SELECT_IDENTITIES, 1),
+        (super::super::sql::SELECT_KNOWN, 3),
+        (super::super::sql::SELECT_USERS, 3),
+    ] {
+        let mut prepared = reader.prepare(statement).unwrap();
+        for round in 0..3 {
+            for value in 1..=values {
+                prepared.raw_bind_parameter(value, round).unwrap();
+            }
+            assert!(prepared.raw_query().next().unwrap().is_none());
+        }
+        let again = prepared.get_status(rusqlite::StatementStatus::RePrepare);
+        assert_eq!(again, 0, "{statement}");
+    }
+}
