@@ -112,8 +112,13 @@ pub(crate) fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves until a signal, then lets requests end.
-pub(crate) async fn until_signal(listener: TcpListener, routes: Router, vestibule: Vestibule) {
+/// Serves until a [`signal`], then lets requests end.
+pub(crate) async fn until_signal(
+    listener: TcpListener,
+    routes: Router,
+    vestibule: Vestibule,
+    signal: impl Future<Output = ()>,
+) {
     let pruning = tokio::spawn(keep_tidy(vestibule.clone()));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -128,7 +133,7 @@ pub(crate) async fn until_signal(listener: TcpListener, routes: Router, vestibul
         .max_concurrent_streams(128);
     let connections = Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
     let graceful = GracefulShutdown::new();
-    let mut signal = std::pin::pin!(signal());
+    let mut signal = std::pin::pin!(signal);
     loop {
         let Ok(permit) = connections.clone().acquire_owned().await else {
             break;
@@ -210,18 +215,30 @@ async fn keep_tidy(vestibule: Vestibule) {
     }
 }
 
-async fn signal() {
+/// The signals that end a server, heard from this call on: whoever was told that it listens may end it.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn signal() -> std::io::Result<impl Future<Output = ()>> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut term) = signal(SignalKind::terminate()) {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        Ok(async move {
             tokio::select! {
-                _ = term.recv() => return,
-                _ = tokio::signal::ctrl_c() => return,
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
             }
-        }
+        })
     }
-    let _ = tokio::signal::ctrl_c().await;
+    #[cfg(windows)]
+    {
+        let mut interrupt = tokio::signal::windows::ctrl_c()?;
+        Ok(async move {
+            interrupt.recv().await;
+        })
+    }
 }
 
 // Other systems have a lower bound of their own.

@@ -360,6 +360,17 @@ async fn a_term_signal_lets_a_sign_in_that_is_under_way_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_term_signal_is_heard_as_soon_as_the_server_says_that_it_listens() {
+    let idp = provider().await;
+    let home = Home::at(&idp);
+    for _ in 0..20 {
+        let server = home.serve();
+        server.terminate();
+        assert!(server.ended());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_operator_lists_shows_disables_enables_and_promotes_beside_a_running_server() {
     let idp = provider().await;
     let home = Home::at(&idp);

@@ -107,6 +107,7 @@ pub(crate) async fn run(global: &Global, _verb: Dev) -> Result<(), CliError> {
     for warning in warnings {
         say(&format!("warning: {warning}"));
     }
+    let signal = serve::signal()?;
     banner(&public_url, &stand_in_url, &database, is_google_real);
     let own = OwnHost {
         public_url: public_url.clone(),
@@ -115,7 +116,7 @@ pub(crate) async fn run(global: &Global, _verb: Dev) -> Result<(), CliError> {
     let routes =
         serve::router(&vestibule).layer(middleware::from_fn_with_state(own, only_our_host));
     let routes = Router::new().merge(routes);
-    serve::until_signal(listener, routes, vestibule).await;
+    serve::until_signal(listener, routes, vestibule, signal).await;
     stand_in.stop().await;
     Ok(())
 }

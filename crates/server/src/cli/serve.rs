@@ -22,7 +22,8 @@ pub(crate) async fn run(global: &Global, _verb: Serve) -> Result<(), CliError> {
     let listen = listener.local_addr()?;
     let public_url = config.public_url().to_owned();
     let vestibule = Vestibule::from_config(config).await?;
+    let signal = serve::signal()?;
     tracing::info!(event = "server.listening", %listen, public_url, version = env!("CARGO_PKG_VERSION"));
-    serve::until_signal(listener, serve::router(&vestibule), vestibule).await;
+    serve::until_signal(listener, serve::router(&vestibule), vestibule, signal).await;
     Ok(())
 }
