@@ -1179,3 +1179,41 @@ async fn a_failure_before_a_sign_in_began_has_a_reference_too() {
     let second = browser.get("/auth/nobody/login").await;
     assert_ne!(first.reference(), second.reference());
 }
+
+// S60
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disabled_user_is_told_so_every_time() {
+    let app = App::start().await;
+    app.browser().sign_in(ALICE).await;
+    let user = only_user(&app).await;
+    app.vestibule.set_active(user, false).await.unwrap();
+    let before = app.counts();
+    for _ in 0..100 {
+        let refused = app.browser().sign_in(ALICE).await;
+        assert_eq!(refused.code(), "account_disabled");
+    }
+    assert_eq!(app.counts(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_method_that_a_route_does_not_take_is_that_wherever_it_comes_from() {
+    let app = App::start().await;
+    for path in [
+        "/auth/google/callback",
+        "/auth/google/login",
+        "/login",
+        "/account",
+    ] {
+        let post = Request::post(path)
+            .header("sec-fetch-site", "cross-site")
+            .header(header::ACCEPT, "application/json")
+            .body(Body::empty())
+            .unwrap();
+        let refused = app.browser().send(post).await;
+        assert_eq!(refused.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
+        assert_eq!(refused.code(), "method_not_allowed", "{path}");
+        assert!(refused.header("allow").contains("GET"), "{path}");
+        assert_eq!(refused.header("cache-control"), "no-store", "{path}");
+        assert_eq!(refused.header("x-frame-options"), "DENY", "{path}");
+    }
+}

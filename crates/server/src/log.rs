@@ -2,9 +2,13 @@
 
 use std::io::{IsTerminal as _, stderr};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer as _, fmt};
 
-/// Starts the log on stderr. `VESTIBULE_LOG` filters it (`info` unless told).
+/// Starts the log on stderr. `VESTIBULE_LOG` filters it: a level, or levels of targets, such as `info,vestibule=debug`
+/// (`info` unless told).
 pub(crate) fn start() {
     start_at("info");
 }
@@ -15,15 +19,27 @@ pub(crate) fn start_quietly() {
 }
 
 fn start_at(default: &str) {
-    let filter =
-        EnvFilter::try_from_env("VESTIBULE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(stderr);
-    // A second start in one process is no reason to stop.
-    let _ = if stderr().is_terminal() {
-        log.with_target(false).compact().try_init()
-    } else {
-        log.json().flatten_event(true).with_ansi(false).try_init()
+    let wanted = std::env::var("VESTIBULE_LOG").ok();
+    let filter = wanted.as_deref().map(str::parse::<Targets>);
+    let is_unknown = matches!(filter, Some(Err(_)));
+    let filter = match filter {
+        Some(Ok(filter)) => filter,
+        _ => default.parse().unwrap_or_default(),
     };
+    let lines = fmt::layer().with_writer(stderr);
+    let lines = if stderr().is_terminal() {
+        lines.with_target(false).compact().boxed()
+    } else {
+        lines.json().flatten_event(true).with_ansi(false).boxed()
+    };
+    // A second start in one process is no reason to stop.
+    let _ = tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
+        .try_init();
+    if is_unknown {
+        tracing::warn!(
+            event = "log.filter_unknown",
+            hint = "VESTIBULE_LOG is a level, or levels of targets, such as info,vestibule=debug"
+        );
+    }
 }

@@ -202,7 +202,7 @@ pub(crate) fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 /// Serves until a signal. Then, in this order: `/readyz` says so, and for `drain_delay` nothing else changes, so that
 /// balancers can send people elsewhere; connections that wait are taken, and the listener is closed; requests end. A
-/// second signal ends all of it at once.
+/// second signal ends all of it at once. A sign-in whose browser has gone away is not waited for.
 pub(crate) async fn until_signal(
     listener: TcpListener,
     routes: Router,
@@ -371,6 +371,8 @@ impl Server {
                 }
             };
             tokio::select! {
+                // In this order: a request that came in the last moment is served.
+                biased;
                 _ = connection.as_mut() => return,
                 () = is_so(spoke) => {}
                 () = patience => return,

@@ -3,7 +3,7 @@
 //! Read [`Vestibule::begin_login`], then [`Vestibule::finish_login`]: the steps stand in the order in which they
 //! happen. Each takes the value that the one before it made.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use vestibule_accounts::{
@@ -431,11 +431,12 @@ impl Vestibule {
         };
         let key = SessionKey::Cookie(new_session.hash);
 
-        let refused = Arc::new(OnceLock::new());
+        let refused = Arc::new(Mutex::new(None));
         let decide: Decide = Box::new({
-            let (vestibule, refused) = (self.clone(), refused.clone());
+            // No more than it needs: the store may drop it last.
+            let (policy, refused) = (self.inner.policy.clone(), refused.clone());
             let replaces = replaces.map(SessionToken::hash);
-            move |known| match act(&facts, known, &vestibule.inner.policy, new_user, &record) {
+            move |known| match act(&facts, known, &policy, new_user, &record) {
                 Ok(act) => Some(SignIn {
                     act,
                     identity: record.clone(),
@@ -446,7 +447,7 @@ impl Vestibule {
                     now,
                 }),
                 Err(failure) => {
-                    let _ = refused.set(failure);
+                    *refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
                     None
                 }
             }
@@ -460,7 +461,10 @@ impl Vestibule {
         let applied = match admitted {
             Ok(Some(applied)) => applied,
             Ok(None) => {
-                let refused = Arc::into_inner(refused).and_then(OnceLock::into_inner);
+                let refused = refused
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .take();
                 return Err(refused.unwrap_or_else(|| {
                     Failure::new(Code::InternalError, "decision", "no decision was made")
                 }));

@@ -106,8 +106,8 @@ impl From<TransportError> for Failure {
     }
 }
 
-/// How many clients there are at most, over all runtimes. One more takes the place of all: most runtimes are gone then.
-const MAX_CLIENTS: usize = 1_024;
+/// How many clients there are at most, over all runtimes. One more takes the place of another.
+const MAX_CLIENTS: usize = 4_096;
 
 /// Requests over the network: one client for each provider, so that each reaches its own private hosts and no others.
 ///
@@ -144,8 +144,10 @@ impl HttpClient {
         if let Some(client) = clients.get(&place) {
             return Ok(client.clone());
         }
-        if clients.len() >= MAX_CLIENTS {
-            clients.clear();
+        if clients.len() >= MAX_CLIENTS
+            && let Some(other) = clients.keys().next().cloned()
+        {
+            clients.remove(&other);
         }
         let client = client(provider, self.tls.clone())?;
         clients.insert(place, client.clone());

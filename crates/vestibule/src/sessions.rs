@@ -21,7 +21,7 @@ const FEW: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Believed {
     signed_in: SignedIn,
-    identities: Option<Vec<Identity>>,
+    identities: Mutex<Option<Vec<Identity>>>,
     me: OnceLock<Bytes>,
 }
 
@@ -30,7 +30,7 @@ impl Believed {
     pub(crate) fn with(signed_in: SignedIn, identities: Option<Vec<Identity>>) -> Self {
         Self {
             signed_in,
-            identities,
+            identities: Mutex::new(identities),
             me: OnceLock::new(),
         }
     }
@@ -39,9 +39,12 @@ impl Believed {
         Self::with(signed_in, None)
     }
 
-    /// The user's identities, if they were read with the session.
-    pub(crate) fn identities(&self) -> Option<&[Identity]> {
-        self.identities.as_deref()
+    /// The user's identities, if they were read with the session. Given once: an answer is made of them once.
+    pub(crate) fn take_identities(&self) -> Option<Vec<Identity>> {
+        self.identities
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     /// The answer of `/users/me`, if it was made.
@@ -77,7 +80,7 @@ struct Inner {
 }
 
 impl Inner {
-    /// Drops what is believed no longer whenever there is twice as much as the last time, so that the memory follows
+    /// Drops what is believed no longer whenever there is a quarter more than the last time, so that the memory follows
     /// the number of people who came within a second.
     fn make_room(&mut self, now: Duration) {
         if self.seen.len() < self.sweep_at.max(FEW) {
@@ -88,7 +91,7 @@ impl Inner {
         if self.seen.len() >= MAX {
             self.seen.clear();
         }
-        self.sweep_at = (self.seen.len() * 2).min(MAX);
+        self.sweep_at = (self.seen.len() * 5 / 4).min(MAX);
     }
 }
 
@@ -241,7 +244,7 @@ mod tests {
             // Two hundred people a second.
             let now = START + Duration::from_millis(5 * number);
             sessions.remember(key(number), now, sessions.ticket(), somebody());
-            assert!(sessions.lock().seen.len() <= 2 * FEW);
+            assert!(sessions.lock().seen.len() <= FEW);
             assert!(sessions.recall(&key(number), now).is_ok());
         }
     }

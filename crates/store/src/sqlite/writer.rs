@@ -98,8 +98,15 @@ where
     }
 
     fn answer(self: Box<Self>) {
-        if let Some(outcome) = self.outcome {
-            let _ = self.reply.send(outcome);
+        let Self {
+            work,
+            outcome,
+            reply,
+        } = *self;
+        // First: what the work holds is let go before its caller goes on.
+        drop(work);
+        if let Some(outcome) = outcome {
+            let _ = reply.send(outcome);
         }
     }
 }
@@ -199,6 +206,8 @@ impl Writer {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take()
+            // The last to let go of the store may be a job of ours.
+            && thread.thread().id() != std::thread::current().id()
         {
             let _ = thread.join();
         }
@@ -315,7 +324,7 @@ fn run(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Runs the first job of a transaction: to undo it, the transaction begins anew. `false`: SQLite ended the transaction.
+/// Runs the first job of a transaction: to undo it, the transaction begins anew. `false`: the transaction is lost.
 fn run_first(connection: &Connection, job: &mut Box<dyn Job>) -> bool {
     let ran = job.run(connection);
     if connection.is_autocommit() {
@@ -325,12 +334,12 @@ fn run_first(connection: &Connection, job: &mut Box<dyn Job>) -> bool {
         && let Err(error) = run(connection, "ROLLBACK").and_then(|()| run(connection, BEGIN))
     {
         job.fail(unavailable(&error));
-        return !connection.is_autocommit();
+        return false;
     }
     true
 }
 
-/// Runs a later job in its savepoint. `false`: SQLite ended the whole transaction.
+/// Runs a later job in its savepoint. `false`: the whole transaction is lost.
 fn run_next(connection: &Connection, job: &mut Box<dyn Job>) -> bool {
     if let Err(error) = run(connection, "SAVEPOINT job") {
         job.fail(unavailable(&error));
@@ -347,13 +356,15 @@ fn run_next(connection: &Connection, job: &mut Box<dyn Job>) -> bool {
     };
     if let Err(error) = undone.and_then(|()| run(connection, "RELEASE job")) {
         job.fail(unavailable(&error));
-        return !connection.is_autocommit();
+        return false;
     }
     true
 }
 
 /// Runs each job of a lost batch in a transaction of its own.
 fn alone(connection: &Connection, batch: &mut [Box<dyn Job>]) {
+    // Where even that fails, so does every BEGIN, and nothing of what was done is committed.
+    roll_back(connection);
     for job in batch {
         if let Err(error) = run(connection, BEGIN) {
             job.fail(unavailable(&error));

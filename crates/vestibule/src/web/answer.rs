@@ -192,7 +192,11 @@ pub(super) async fn method_not_allowed(
         Method::HEAD => Form::Problem,
         _ => wants_page(request.headers()),
     };
-    Answer::plain(Code::MethodNotAllowed, form).into_response_at(&vestibule.inner.base_path)
+    let base = &vestibule.inner.base_path;
+    let mut response = Answer::plain(Code::MethodNotAllowed, form).into_response_at(base);
+    // It answers outside of the routes' layers.
+    dress(&vestibule, &mut response);
+    response
 }
 
 /// What every answer of ours carries, where the handler has not said otherwise (S17, S74, S80).
@@ -203,13 +207,15 @@ pub(super) fn dress(vestibule: &Vestibule, response: &mut Response) {
         .get(header::CACHE_CONTROL)
         .is_some_and(|value| value.as_bytes().starts_with(b"public"));
     if !is_public {
-        let vary = match headers.get(header::VARY).map(HeaderValue::to_str) {
-            // A route that answers other origins says so in Vary too: both hold.
-            Some(Ok(also)) if !also.starts_with("Cookie") => {
-                HeaderValue::try_from(format!("Cookie, Authorization, {also}")).unwrap_or(VARY)
-            }
-            _ => VARY,
-        };
+        // A route that answers other origins says so in Vary too: both hold.
+        let also = headers
+            .get_all(header::VARY)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .find(|value| !value.starts_with("Cookie"));
+        let vary = also.map_or(VARY, |also| {
+            HeaderValue::try_from(format!("Cookie, Authorization, {also}")).unwrap_or(VARY)
+        });
         headers.insert(header::VARY, vary);
     }
     let mut default = |name: HeaderName, value: &'static str| {

@@ -84,15 +84,11 @@ async fn body(vestibule: &Vestibule, session: &Believed) -> Result<Bytes, Failur
     if let Some(body) = session.me() {
         return Ok(body);
     }
-    let read;
-    let identities = match session.identities() {
+    let identities = match session.take_identities() {
         Some(identities) => identities,
-        None => {
-            read = vestibule.inner.store.identities(session.user.id).await?;
-            &read
-        }
+        None => vestibule.inner.store.identities(session.user.id).await?,
     };
-    let body = serde_json::to_vec(&Me::of(&session.user, identities))
+    let body = serde_json::to_vec(&Me::of(&session.user, &identities))
         .map(Bytes::from)
         .map_err(|error| Failure::new(Code::InternalError, "json", error.to_string()))?;
     session.keep_me(body.clone());

@@ -129,8 +129,9 @@ impl Vestibule {
         S: Clone + Send + Sync + 'static,
     {
         routes
-            .method_not_allowed_fallback(answer::method_not_allowed)
             .layer((DefaultBodyLimit::max(MAX_BODY), edge))
+            // Outside of the guard: a method that a route does not take is that, wherever it comes from.
+            .method_not_allowed_fallback(answer::method_not_allowed)
             .with_state(self.clone())
     }
 }

@@ -622,3 +622,30 @@ fn no_statement_is_planned_again_for_a_value_that_is_bound() {
         assert_eq!(again, 0, "{statement}");
     }
 }
+
+/// Says when it is gone.
+struct Held(Arc<AtomicBool>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_decision_holds_is_let_go_before_its_answer_comes() {
+    let file = File::new();
+    let store = file.serve();
+    // Often, since the answer and the end are close together.
+    for _ in 0..300 {
+        let gone = Arc::new(AtomicBool::new(false));
+        let held = Held(gone.clone());
+        let decide = Box::new(move |_: &_| {
+            let _ = &held;
+            None
+        });
+        let nobody = store.admit("https://idp.example".into(), "ann".into(), None, decide);
+        assert_eq!(nobody.await.unwrap(), None);
+        assert!(gone.load(Ordering::SeqCst));
+    }
+}
