@@ -214,7 +214,7 @@ impl Vestibule {
         self.inner.clock.now()
     }
 
-    /// Random bytes of the operating system's generator.
+    /// Random bytes of AWS-LC's generator, which the operating system seeds.
     pub(crate) fn random<const N: usize>(&self) -> [u8; N] {
         seal::random()
     }

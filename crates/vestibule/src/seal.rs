@@ -215,7 +215,7 @@ impl Sealer {
     }
 }
 
-/// Random bytes of the operating system's generator.
+/// Random bytes of AWS-LC's generator, which the operating system seeds.
 ///
 /// # Panics
 /// Where the system has none. Going on would make secrets that can be guessed.
@@ -225,7 +225,7 @@ impl Sealer {
 )]
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    aws_lc_rs::rand::fill(&mut bytes).expect("the operating system gives random bytes");
     bytes
 }
 

@@ -16,6 +16,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -24,8 +25,8 @@ use vestibule_accounts::StoreError;
 
 pub use self::open::OpenError;
 
-/// How many point reads run side by side.
-const READERS: usize = 4;
+/// How many point reads run side by side: as many as there are cores, within these bounds.
+const READERS: RangeInclusive<usize> = 2..=16;
 
 /// Users, identities, sessions and keys in one SQLite file.
 pub struct SqliteStore {

@@ -121,7 +121,8 @@ impl SqliteStore {
         migrate::run(&mut connection, path)?;
 
         let claims = Claims::load(&connection).map_err(sqlite)?;
-        let readers = (0..READERS)
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let readers = (0..cores.clamp(*READERS.start(), *READERS.end()))
             .map(|_| connect(path, Role::Reader).map(Mutex::new))
             .collect::<Result<Vec<_>, _>>()
             .map_err(sqlite)?;

@@ -23,6 +23,8 @@ const QUEUE: usize = 4_096;
 const BATCH_JOBS: usize = 64;
 /// How long a batch may gather.
 const BATCH_TIME: Duration = Duration::from_millis(5);
+/// How long a busy writer waits for more before it begins. One commit for several costs little more than for one.
+const GATHER: Duration = Duration::from_millis(1);
 /// How often the log is written back into the database, in commits.
 const CHECKPOINT_COMMITS: u32 = 256;
 /// The size of the log, in bytes, from which it is cut.
@@ -227,8 +229,12 @@ fn write(
     file: &OpenFile,
 ) {
     let mut commits = 0;
+    let mut is_busy = false;
     while let Ok(first) = jobs.recv() {
         let mut batch = vec![first];
+        if is_busy {
+            std::thread::sleep(GATHER);
+        }
         if file.is_there() {
             run_batch(connection, &mut batch, Some(jobs));
         } else {
@@ -240,6 +246,8 @@ fn write(
                 ),
             );
         }
+        // Who is alone waits for nobody.
+        is_busy = batch.len() > 1;
         for job in batch {
             job.answer();
         }
