@@ -30,10 +30,11 @@ use libtest_mimic::{Arguments, Trial};
 use tempfile::TempDir;
 use url::Url;
 use vestibule::accounts::{
-    Account, AddKey, Applied, ApplyError, BoxFuture, Claim, EmailKey, Grant, GrantId, HandOver,
-    Identity, Known, NewPasswordUser, RedeemError, Redemption, RegisterError, RotateError, Rotated,
-    Rotation, SecretCheck, SessionHash, SessionId, SessionKey, SignIn, SignedIn, StateHash, Store,
-    StoreError, StoredKey, Timestamp, UnlinkError, User, UserId, UserPage, UserQuery,
+    Account, AddKey, Applied, ApplyError, BoxFuture, Claim, Decide, EmailKey, Grant, GrantId,
+    HandOver, Identity, Known, NewPasswordUser, RedeemError, Redemption, RegisterError,
+    RotateError, Rotated, Rotation, SecretCheck, SessionHash, SessionId, SessionKey, SignIn,
+    SignedIn, StateHash, Store, StoreError, StoredKey, Timestamp, UnlinkError, User, UserId,
+    UserPage, UserQuery,
 };
 use vestibule::clock::TestClock;
 use vestibule::config::{Config, Database, Flags, Sources};
@@ -58,7 +59,7 @@ const CHILD: &str = "--server-that-dies";
 /// What the browser here sees where the connection broke: no server sends it.
 const CUT: u16 = 599;
 
-/// Where a process dies, such as `before:apply`; empty for one that lives.
+/// Where a process dies, such as `before:admit`; empty for one that lives.
 #[derive(Clone, Debug)]
 struct Point(String);
 
@@ -96,6 +97,7 @@ impl Store for DyingStore {
         fn claim_state(state: StateHash, now: Timestamp) -> Result<Claim, StoreError>;
         fn known(issuer: String, subject: String, email: Option<EmailKey>) -> Result<Known, StoreError>;
         fn apply(sign_in: SignIn) -> Result<Applied, ApplyError>;
+        fn admit(issuer: String, subject: String, email: Option<EmailKey>, decide: Decide) -> Result<Option<Applied>, ApplyError>;
         fn session(key: SessionKey, now: Timestamp) -> Result<Option<SignedIn>, StoreError>;
         fn touch_session(id: SessionId, now: Timestamp) -> Result<(), StoreError>;
         fn end_session(hash: SessionHash) -> Result<Option<SessionId>, StoreError>;
@@ -504,7 +506,7 @@ async fn code(browser: &mut Browser) -> String {
 // ---- The stories -----------------------------------------------------------------------------------------------------
 
 async fn a_login(place: Place, point: &str) {
-    let is_done = i64::from(point == "after:apply");
+    let is_done = i64::from(point == "after:admit");
     let server = place.dying(point);
     let mut browser = server.browser();
     let url = browser.begin().await;
@@ -524,7 +526,7 @@ async fn a_login(place: Place, point: &str) {
     let answer = again.get(&callback).await;
     match (place.is_sqlite(), point) {
         (true, "before:token_request") => assert_eq!(who(&mut again).await, ALICE),
-        (true, "after:token_request" | "before:apply") => {
+        (true, "after:token_request" | "before:admit") => {
             assert_eq!(answer.code(), "code_rejected");
         }
         _ => assert_eq!(answer.code(), "state_used"),
@@ -651,7 +653,7 @@ async fn a_revocation(place: Place, point: &str) {
 /// Each point, and what happens around it.
 async fn story(place: Place, point: &str) {
     match point.split(':').next_back().unwrap() {
-        "token_request" | "apply" => a_login(place, point).await,
+        "token_request" | "admit" => a_login(place, point).await,
         "redeem_code" => a_redemption(place, point).await,
         "rotate_grant" => a_rotation(place, point).await,
         "end_session" => a_sign_out(place, point).await,
@@ -663,8 +665,8 @@ async fn story(place: Place, point: &str) {
 const POINTS: &[&str] = &[
     "before:token_request",
     "after:token_request",
-    "before:apply",
-    "after:apply",
+    "before:admit",
+    "after:admit",
     "before:redeem_code",
     "after:redeem_code",
     "before:rotate_grant",

@@ -100,7 +100,7 @@ mod tests {
             (receiver.recv().unwrap(), leave)
         };
         let (first, leave_first) = stay();
-        let (second, _leave_second) = stay();
+        let (second, leave_second) = stay();
         assert_ne!(first, second);
 
         drop(leave_first);
@@ -115,7 +115,7 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(stay().0, first);
-        drop(_leave_second);
+        drop(leave_second);
         workers.end();
     }
 }
