@@ -54,6 +54,18 @@ pub struct Object(Map<String, Value>);
 /// # Errors
 /// Anything else, a duplicate member at any depth included (RFC 7515 section 4, RFC 7519 section 4).
 pub fn parse_object(bytes: &[u8], max_len: usize) -> Result<Object, JsonError> {
+    match parse_value(bytes, max_len)? {
+        Value::Object(members) => Ok(Object(members)),
+        _ => Err(JsonError::NotAnObject),
+    }
+}
+
+/// Reads one value of at most `max_len` bytes as strictly: what no specification of ours calls for an object of, such as
+/// a list that the interface of a provider answers with.
+///
+/// # Errors
+/// No JSON, something behind it, a duplicate member at any depth, or nested too deep.
+pub fn parse_value(bytes: &[u8], max_len: usize) -> Result<Value, JsonError> {
     if bytes.len() > max_len {
         return Err(JsonError::TooLarge {
             found: bytes.len(),
@@ -66,10 +78,7 @@ pub fn parse_object(bytes: &[u8], max_len: usize) -> Result<Object, JsonError> {
         .deserialize(&mut deserializer)
         .map_err(syntax)?;
     deserializer.end().map_err(syntax)?;
-    match value {
-        Value::Object(members) => Ok(Object(members)),
-        _ => Err(JsonError::NotAnObject),
-    }
+    Ok(value)
 }
 
 /// What is wrong, without the text of the document: it may hold secrets.
@@ -90,6 +99,21 @@ impl Object {
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
+    }
+
+    /// The value at the end of a path: members joined by dots, numbers for places in a list. An empty path is nowhere.
+    #[must_use]
+    pub fn at(&self, path: &str) -> Option<&Value> {
+        let (first, rest) = path.split_once('.').unwrap_or((path, ""));
+        let mut at = self.0.get(first)?;
+        for part in rest.split('.').filter(|part| !part.is_empty()) {
+            at = match at {
+                Value::Object(members) => members.get(part)?,
+                Value::Array(list) => list.get(part.parse::<usize>().ok()?)?,
+                _ => return None,
+            };
+        }
+        Some(at)
     }
 
     /// Whether there is such a member, of whatever type.

@@ -155,6 +155,20 @@ impl SigningKey {
         })
     }
 
+    /// The key under the name that somebody else gave it, in place of its thumbprint.
+    #[must_use]
+    pub fn named(mut self, kid: String) -> Self {
+        self.public_jwk["kid"] = json!(kid);
+        self.kid = kid;
+        self
+    }
+
+    /// What it signs with.
+    #[must_use]
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
     /// The private key as PKCS#8 DER, to be sealed.
     #[must_use]
     pub fn pkcs8(&self) -> Zeroizing<Vec<u8>> {

@@ -1,9 +1,11 @@
 //! The end of the chain: somebody whom a provider vouches for.
 
-use vestibule_jose::json::{ClaimError, Object};
+use serde_json::Value;
+use vestibule_jose::json::Object;
 
+use crate::login::token::TokenSet;
 use crate::provider::Provider;
-use crate::secret::AccessToken;
+use crate::providers::{Authoritative, Verified};
 
 /// The longest name or URL that is kept, in bytes.
 const MAX_TEXT: usize = 1_024;
@@ -11,7 +13,7 @@ const MAX_TEXT: usize = 1_024;
 /// What a provider says about a person's address.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum EmailClaim {
-    /// `email_verified` is JSON `true`.
+    /// It is verified, by what the preset goes by: `email_verified` is JSON `true`, for most.
     Verified(String),
     /// There is an address, and no word that it is verified.
     Unverified(String),
@@ -19,7 +21,8 @@ pub enum EmailClaim {
     Absent,
 }
 
-/// A person as the provider described in a token that we verified. Only `Exchanged::verify` makes one.
+/// A person as a provider described: in an ID token that we verified, or to an access token that our own code became.
+/// Nothing else makes one.
 #[derive(Clone, Debug)]
 pub struct VerifiedIdentity {
     pub(crate) issuer: String,
@@ -27,10 +30,11 @@ pub struct VerifiedIdentity {
     pub(crate) claims: PersonClaims,
     pub(crate) authoritative: bool,
     pub(crate) says_hosted_domain: bool,
-    pub(crate) access_token: AccessToken,
+    pub(crate) tokens: TokenSet,
 }
 
-/// The claims about a person that an ID token and UserInfo share (OpenID Connect Core section 5.1).
+/// The claims about a person that an ID token and UserInfo share (OpenID Connect Core section 5.1), and those of an API
+/// that say the same.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct PersonClaims {
     pub(crate) email: EmailClaim,
@@ -42,29 +46,58 @@ pub(crate) struct PersonClaims {
 }
 
 impl PersonClaims {
-    /// Reads them. An address of a wrong type is an error; a name or picture of one is left out, since a login does not
-    /// hang on them.
-    pub(crate) fn read(claims: &Object) -> Result<Self, ClaimError> {
-        let email = match claims.string("email")? {
-            None | Some("") => EmailClaim::Absent,
-            Some(email) if email.len() > MAX_TEXT => EmailClaim::Absent,
-            // The string "true" is not `true` (S56); a preset that needs it says so.
-            Some(email) if claims.boolean("email_verified") == Ok(Some(true)) => {
-                EmailClaim::Verified(email.to_owned())
-            }
-            Some(email) => EmailClaim::Unverified(email.to_owned()),
-        };
-        let text = |name| claims.string(name).ok().flatten();
-        Ok(Self {
-            email,
+    /// Reads those of an ID token or UserInfo.
+    pub(crate) fn read(provider: &Provider, claims: &Object) -> Self {
+        Self {
+            email: email(
+                text_at(claims, "email"),
+                verified_by(provider.preset.email.verified, claims),
+            ),
             says_verified: claims.contains("email_verified"),
-            name: text("name").and_then(clean),
-            picture: text("picture")
-                .filter(|url| is_https_picture(url))
-                .map(str::to_owned),
-            hosted_domain: claims.string("hd")?.map(str::to_owned),
-        })
+            name: text_at(claims, "name").and_then(clean),
+            picture: text_at(claims, "picture").and_then(picture),
+            hosted_domain: match provider.preset.email.authoritative {
+                Authoritative::MailboxesAndOrganisations(_) => {
+                    text_at(claims, "hd").map(str::to_owned)
+                }
+                Authoritative::AsConfigured | Authoritative::Never => None,
+            },
+        }
     }
+}
+
+/// An address and whether it is verified. What is no text is no address: a login does not hang on it unless an address is
+/// required, and then that is what is told.
+pub(crate) fn email(text: Option<&str>, verified: bool) -> EmailClaim {
+    match text {
+        None | Some("") => EmailClaim::Absent,
+        Some(email) if email.len() > MAX_TEXT => EmailClaim::Absent,
+        Some(email) if verified => EmailClaim::Verified(email.to_owned()),
+        Some(email) => EmailClaim::Unverified(email.to_owned()),
+    }
+}
+
+/// Whether claims say that their address is verified, by what the preset goes by (S56).
+pub(crate) fn verified_by(rule: Verified, claims: &Object) -> bool {
+    match rule {
+        Verified::IfTrue(path) => claims.at(path) == Some(&Value::Bool(true)),
+        Verified::IfTrueOrText(path) => claims
+            .at(path)
+            .is_some_and(|said| *said == Value::Bool(true) || said.as_str() == Some("true")),
+        Verified::IfTrueOrOne(path) => claims.at(path).is_some_and(|said| match said {
+            Value::Bool(said) => *said,
+            Value::Number(number) => number.as_u64() == Some(1),
+            Value::String(text) => matches!(text.as_str(), "true" | "1"),
+            _ => false,
+        }),
+        Verified::Always => true,
+        Verified::Listed | Verified::Never => false,
+    }
+}
+
+/// The text at the end of a path, if there is one.
+pub(crate) fn text_at<'a>(claims: &'a Object, path: &str) -> Option<&'a str> {
+    claims.at(path)?.as_str()
 }
 
 impl VerifiedIdentity {
@@ -126,16 +159,59 @@ impl VerifiedIdentity {
         self.says_hosted_domain
     }
 
+    /// The provider's tokens.
+    #[must_use]
+    pub fn tokens(&self) -> &TokenSet {
+        &self.tokens
+    }
+
+    pub(crate) fn new(
+        provider: &Provider,
+        issuer: String,
+        subject: String,
+        claims: PersonClaims,
+        tokens: TokenSet,
+    ) -> Self {
+        let mut identity = Self {
+            issuer,
+            subject,
+            claims,
+            authoritative: false,
+            says_hosted_domain: matches!(
+                provider.preset.email.authoritative,
+                Authoritative::MailboxesAndOrganisations(_)
+            ),
+            tokens,
+        };
+        identity.judge(provider);
+        identity
+    }
+
+    /// Whether the provider is authoritative for the address: verified, and of a mailbox or an organisation that it runs
+    /// (S56).
     pub(crate) fn judge(&mut self, provider: &Provider) {
-        self.authoritative = (provider.preset.authoritative)(
-            &self.claims.email,
-            self.claims.hosted_domain.as_deref(),
-        );
+        let EmailClaim::Verified(email) = &self.claims.email else {
+            self.authoritative = false;
+            return;
+        };
+        let domain = email
+            .rsplit_once('@')
+            .map_or_else(String::new, |(_, domain)| domain.to_ascii_lowercase());
+        let configured = provider.authoritative_for.contains(&domain);
+        self.authoritative = match provider.preset.email.authoritative {
+            Authoritative::AsConfigured => configured,
+            Authoritative::MailboxesAndOrganisations(mailboxes) => {
+                configured
+                    || mailboxes.contains(&domain.as_str())
+                    || self.claims.hosted_domain.is_some()
+            }
+            Authoritative::Never => false,
+        };
     }
 }
 
 /// A name without control and direction characters, cut at a character; `None` if nothing is left.
-fn clean(text: &str) -> Option<String> {
+pub(crate) fn clean(text: &str) -> Option<String> {
     let mut kept = String::new();
     for c in text.chars().filter(|c| {
         !c.is_control()
@@ -150,14 +226,16 @@ fn clean(text: &str) -> Option<String> {
     (!kept.is_empty()).then_some(kept)
 }
 
-fn is_https_picture(text: &str) -> bool {
-    text.len() <= MAX_TEXT
+/// An https URL, as it came.
+pub(crate) fn picture(text: &str) -> Option<String> {
+    let is_https = text.len() <= MAX_TEXT
         && url::Url::parse(text).is_ok_and(|url| {
             url.scheme() == "https"
                 && url.host_str().is_some()
                 && url.username().is_empty()
                 && url.password().is_none()
-        })
+        });
+    is_https.then(|| text.to_owned())
 }
 
 #[cfg(test)]
@@ -165,23 +243,90 @@ mod tests {
     use vestibule_jose::json::parse_object;
 
     use super::*;
+    use crate::provider::{ProviderId, ProviderSettings};
+    use crate::providers::{Preset, generic, google};
 
-    fn read(text: &str) -> Result<PersonClaims, ClaimError> {
-        PersonClaims::read(&parse_object(text.as_bytes(), 3_000_000).unwrap())
+    fn at(preset: &'static Preset, change: fn(&mut ProviderSettings)) -> Provider {
+        let mut settings = ProviderSettings::new(
+            ProviderId::parse("acme").unwrap(),
+            preset,
+            "us".into(),
+            url::Url::parse("https://app.example/auth/acme/callback").unwrap(),
+        );
+        settings.client_secret = Some(crate::ClientSecret::new("s".into()));
+        change(&mut settings);
+        Provider::new(settings).unwrap()
+    }
+
+    fn acme() -> Provider {
+        at(&generic::OPENID, |settings| {
+            settings.issuer = Some("https://acme.example".into());
+        })
+    }
+
+    fn read(text: &str) -> PersonClaims {
+        PersonClaims::read(&acme(), &parse_object(text.as_bytes(), 3_000_000).unwrap())
+    }
+
+    // S56
+    #[test]
+    fn a_provider_is_authoritative_for_verified_addresses_that_it_runs_alone() {
+        let google = at(&google::PRESET, |_| {});
+        let company = at(&generic::OPENID, |settings| {
+            settings.issuer = Some("https://acme.example".into());
+            settings.authoritative_for = vec!["Acme.example".into()];
+        });
+        let judged = |provider: &Provider, email: EmailClaim, hd: Option<&str>| {
+            let claims = PersonClaims {
+                email,
+                says_verified: true,
+                name: None,
+                picture: None,
+                hosted_domain: hd.map(str::to_owned),
+            };
+            let (issuer, tokens) = (provider.issuer.to_string(), TokenSet::none());
+            VerifiedIdentity::new(provider, issuer, "1".into(), claims, tokens).authoritative()
+        };
+        let verified = |email: &str| EmailClaim::Verified(email.into());
+        for (email, hd, expected) in [
+            (verified("a@gmail.com"), None, true),
+            (verified("a@GMAIL.com"), None, true),
+            (verified("a@example.com"), Some("example.com"), true),
+            (verified("a@example.com"), None, false),
+            (verified("a@notgmail.com"), None, false),
+            (verified("a@gmail.com.example"), None, false),
+            (
+                EmailClaim::Unverified("a@gmail.com".into()),
+                Some("gmail.com"),
+                false,
+            ),
+            (EmailClaim::Absent, Some("example.com"), false),
+        ] {
+            assert_eq!(
+                judged(&google, email.clone(), hd),
+                expected,
+                "{email:?} {hd:?}"
+            );
+            assert!(!judged(&acme(), email, hd));
+        }
+        assert!(judged(&company, verified("a@acme.EXAMPLE"), None));
+        assert!(!judged(&company, verified("a@sub.acme.example"), None));
+        assert!(!judged(
+            &company,
+            EmailClaim::Unverified("a@acme.example".into()),
+            None
+        ));
     }
 
     // S56; ATTACKS E01
     #[test]
     fn an_address_is_verified_by_json_true_alone() {
         assert_eq!(
-            read(r#"{"email":"a@b.org","email_verified":true}"#)
-                .unwrap()
-                .email,
+            read(r#"{"email":"a@b.org","email_verified":true}"#).email,
             EmailClaim::Verified("a@b.org".into())
         );
         for said in ["false", "\"true\"", "1", "null", "\"false\"", "[true]"] {
-            let claims =
-                read(&format!(r#"{{"email":"a@b.org","email_verified":{said}}}"#)).unwrap();
+            let claims = read(&format!(r#"{{"email":"a@b.org","email_verified":{said}}}"#));
             assert_eq!(
                 claims.email,
                 EmailClaim::Unverified("a@b.org".into()),
@@ -189,50 +334,46 @@ mod tests {
             );
         }
         assert_eq!(
-            read(r#"{"email":"a@b.org"}"#).unwrap().email,
+            read(r#"{"email":"a@b.org"}"#).email,
             EmailClaim::Unverified("a@b.org".into())
         );
     }
 
     // ATTACKS E08
     #[test]
-    fn an_address_of_a_wrong_type_is_an_error_and_an_empty_or_huge_one_is_none() {
+    fn an_address_of_a_wrong_type_or_an_empty_or_huge_one_is_none() {
         for bad in [
             r#"{"email":["a@b.org"]}"#,
             r#"{"email":{}}"#,
             r#"{"email":null}"#,
             r#"{"email":1}"#,
         ] {
-            assert!(read(bad).is_err(), "{bad}");
+            assert_eq!(read(bad).email, EmailClaim::Absent, "{bad}");
         }
         assert_eq!(
-            read(r#"{"email":"","email_verified":true}"#).unwrap().email,
+            read(r#"{"email":"","email_verified":true}"#).email,
             EmailClaim::Absent
         );
         let huge = format!(
             r#"{{"email":"{}@b.org","email_verified":true}}"#,
             "a".repeat(1_000_000)
         );
-        assert_eq!(read(&huge).unwrap().email, EmailClaim::Absent);
+        assert_eq!(read(&huge).email, EmailClaim::Absent);
     }
 
     // ATTACKS E09, I03
     #[test]
     fn names_are_cleaned_and_cut_and_pictures_are_https() {
         assert_eq!(
-            read(r#"{"name":" A\u0000n\u202en\r\n "}"#)
-                .unwrap()
-                .name
-                .as_deref(),
+            read(r#"{"name":" A\u0000n\u202en\r\n "}"#).name.as_deref(),
             Some("Ann")
         );
-        assert_eq!(read(r#"{"name":7}"#).unwrap().name, None);
-        assert_eq!(read(r#"{"name":"\u0000"}"#).unwrap().name, None);
+        assert_eq!(read(r#"{"name":7}"#).name, None);
+        assert_eq!(read(r#"{"name":"\u0000"}"#).name, None);
         let long = format!(r#"{{"name":"{}"}}"#, "\u{1f600}".repeat(100_000));
-        assert!(read(&long).unwrap().name.unwrap().len() <= MAX_TEXT);
+        assert!(read(&long).name.unwrap().len() <= MAX_TEXT);
         assert!(
             read(r#"{"picture":"https://a.example/p.png"}"#)
-                .unwrap()
                 .picture
                 .is_some()
         );
@@ -244,7 +385,7 @@ mod tests {
             "//a.example",
         ] {
             assert_eq!(
-                read(&format!(r#"{{"picture":"{bad}"}}"#)).unwrap().picture,
+                read(&format!(r#"{{"picture":"{bad}"}}"#)).picture,
                 None,
                 "{bad}"
             );

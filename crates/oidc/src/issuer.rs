@@ -93,6 +93,11 @@ impl Issuer {
         Ok(Self(text.to_owned()))
     }
 
+    /// The issuers of a provider with tenants, as its metadata name them: a preset's text, with a place for the tenant.
+    pub(crate) fn of_template(template: &str) -> Self {
+        Self(template.to_owned())
+    }
+
     /// The issuer's text.
     #[must_use]
     pub fn as_str(&self) -> &str {

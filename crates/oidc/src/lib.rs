@@ -17,19 +17,23 @@ mod secret;
 
 pub use vestibule_jose::{self as jose, JwkSet, Timestamp};
 
-pub use crate::client_auth::ClientAuth;
+pub use crate::client_auth::{AssertionAudience, Credentials, Fresh, PrivateKey};
 pub use crate::identity::{EmailClaim, VerifiedIdentity};
 pub use crate::issuer::{HttpPolicy, Issuer, IssuerError};
 pub use crate::login::callback::{Callback, CallbackError, CallbackQuery};
 pub use crate::login::id_token::IdTokenError;
-pub use crate::login::start::{LoginRequest, Prompt, Started, StartedError, start};
-pub use crate::login::token::{Exchanged, TokenError};
+pub use crate::login::native::NativeIdToken;
+pub use crate::login::profile::ProfileError;
+pub use crate::login::start::{
+    AuthorizationRequest, LoginRequest, Prompt, PushError, Started, StartedError, start,
+};
+pub use crate::login::token::{AccessTokenOnly, Exchanged, TokenError, TokenSet, WithIdToken};
 pub use crate::login::userinfo::UserInfoError;
 pub use crate::metadata::{Metadata, MetadataError};
 pub use crate::outbound::{Method, OutboundRequest, OutboundResponse};
-pub use crate::provider::{Provider, ProviderError, ProviderId, ProviderSettings};
+pub use crate::provider::{ApiSettings, Provider, ProviderError, ProviderId, ProviderSettings};
 pub use crate::providers::Preset;
 pub use crate::secret::{
-    AccessToken, AuthorizationCode, ClientSecret, CodeVerifier, FlowSecret, Nonce, SecretText,
-    State,
+    AccessToken, AuthorizationCode, ClientSecret, CodeVerifier, FlowSecret, Nonce, RefreshToken,
+    SecretText, State,
 };

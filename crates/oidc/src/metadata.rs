@@ -4,7 +4,7 @@ use url::Url;
 use vestibule_jose::json::{self, ClaimError, JsonError, Object};
 
 use crate::issuer::IssuerError;
-use crate::outbound::{MAX_ANSWER, Method, OutboundRequest, OutboundResponse};
+use crate::outbound::{MAX_ANSWER, OutboundRequest, OutboundResponse};
 use crate::provider::Provider;
 
 /// The longest key set in bytes (S24).
@@ -75,10 +75,16 @@ pub struct Metadata {
     pub authorization_endpoint: Url,
     /// Where codes become tokens.
     pub token_endpoint: Url,
-    /// Where the keys stand.
-    pub jwks_uri: Url,
+    /// Where the keys stand; `None` where no ID tokens are signed.
+    pub jwks_uri: Option<Url>,
     /// Where more claims stand.
     pub userinfo_endpoint: Option<Url>,
+    /// Where authorization requests are pushed (RFC 9126 section 5).
+    pub pushed_authorization_request_endpoint: Option<Url>,
+    /// Whether it takes no others.
+    pub require_pushed_authorization_requests: bool,
+    /// Where tokens are given back (RFC 7009).
+    pub revocation_endpoint: Option<Url>,
     /// The algorithms of its ID tokens.
     pub id_token_signing_alg_values_supported: Vec<String>,
     /// How clients may prove who they are; `client_secret_basic` where it does not say.
@@ -122,9 +128,11 @@ impl Metadata {
         let endpoint = |name| -> Result<Url, MetadataError> {
             Ok(provider.http.endpoint(members.require_string(name)?)?)
         };
-        let userinfo_endpoint = match members.string("userinfo_endpoint")? {
-            Some(text) => Some(provider.http.endpoint(text)?),
-            None => None,
+        let optional = |name| -> Result<Option<Url>, MetadataError> {
+            match members.string(name)? {
+                Some(text) => Ok(Some(provider.http.endpoint(text)?)),
+                None => Ok(None),
+            }
         };
         let list = |name| -> Result<Option<Vec<String>>, ClaimError> {
             Ok(members.strings(name)?.map(owned))
@@ -132,8 +140,16 @@ impl Metadata {
         Ok(Self {
             authorization_endpoint: endpoint("authorization_endpoint")?,
             token_endpoint: endpoint("token_endpoint")?,
-            jwks_uri: endpoint("jwks_uri")?,
-            userinfo_endpoint,
+            jwks_uri: Some(endpoint("jwks_uri")?),
+            userinfo_endpoint: optional("userinfo_endpoint")?,
+            pushed_authorization_request_endpoint: optional(
+                "pushed_authorization_request_endpoint",
+            )?,
+            require_pushed_authorization_requests: flag(
+                &members,
+                "require_pushed_authorization_requests",
+            )?,
+            revocation_endpoint: optional("revocation_endpoint")?,
             id_token_signing_alg_values_supported: list("id_token_signing_alg_values_supported")?
                 .unwrap_or_default(),
             token_endpoint_auth_methods_supported: list("token_endpoint_auth_methods_supported")?
@@ -145,17 +161,34 @@ impl Metadata {
         })
     }
 
-    /// The request for the keys.
-    #[must_use]
-    pub fn jwks_request(&self) -> OutboundRequest {
-        OutboundRequest {
-            method: Method::Get,
-            url: self.jwks_uri.clone(),
-            accept: "application/json, application/jwk-set+json",
-            authorization: None,
-            form: None,
-            max_body: MAX_KEY_SET,
+    /// What is known of a provider that publishes no metadata.
+    pub(crate) fn known(
+        authorization_endpoint: Url,
+        token_endpoint: Url,
+        revocation_endpoint: Option<Url>,
+    ) -> Self {
+        Self {
+            authorization_endpoint,
+            token_endpoint,
+            jwks_uri: None,
+            userinfo_endpoint: None,
+            pushed_authorization_request_endpoint: None,
+            require_pushed_authorization_requests: false,
+            revocation_endpoint,
+            id_token_signing_alg_values_supported: Vec::new(),
+            token_endpoint_auth_methods_supported: vec!["client_secret_basic".to_owned()],
+            authorization_response_iss_parameter_supported: false,
         }
+    }
+
+    /// The request for the keys; `None` where there are none.
+    #[must_use]
+    pub fn jwks_request(&self) -> Option<OutboundRequest> {
+        Some(OutboundRequest {
+            accept: "application/json, application/jwk-set+json",
+            max_body: MAX_KEY_SET,
+            ..OutboundRequest::get(self.jwks_uri.clone()?)
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use crate::secret::SecretText;
+use crate::secret::{AccessToken, SecretText};
 
 /// The method of a request to a provider.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,6 +28,38 @@ pub struct OutboundRequest {
     pub form: Option<SecretText>,
     /// The longest body of an answer in bytes.
     pub max_body: usize,
+}
+
+impl OutboundRequest {
+    /// A GET for JSON, with nothing of ours in it.
+    pub(crate) fn get(url: Url) -> Self {
+        Self {
+            method: Method::Get,
+            url,
+            accept: "application/json",
+            authorization: None,
+            form: None,
+            max_body: MAX_ANSWER,
+        }
+    }
+
+    /// The same with an access token.
+    pub(crate) fn bearer(self, token: &AccessToken) -> Self {
+        Self {
+            authorization: Some(SecretText::new(format!("Bearer {}", token.expose()))),
+            ..self
+        }
+    }
+
+    /// A POST of a form.
+    pub(crate) fn post(url: Url, form: String, authorization: Option<SecretText>) -> Self {
+        Self {
+            method: Method::Post,
+            form: Some(SecretText::new(form)),
+            authorization,
+            ..Self::get(url)
+        }
+    }
 }
 
 /// What came back.

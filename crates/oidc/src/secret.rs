@@ -58,6 +58,8 @@ secret_text! {
     AuthorizationCode;
     /// An `access_token` of the provider.
     AccessToken;
+    /// A `refresh_token` of the provider.
+    RefreshToken;
     /// A header or a body that holds a secret.
     SecretText;
 }

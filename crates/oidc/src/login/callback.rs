@@ -1,14 +1,17 @@
 //! Step 2: the authorization response (RFC 6749 section 4.1.2, RFC 9207).
 
+use serde_json::Value;
 use url::form_urlencoded::Serializer;
-use vestibule_jose::Timestamp;
+use vestibule_jose::json;
+use vestibule_jose::{SigningError, Timestamp};
 
-use crate::client_auth::ClientAuth;
+use crate::client_auth::Fresh;
+use crate::identity::clean;
 use crate::metadata::Metadata;
-use crate::outbound::{MAX_ANSWER, Method, OutboundRequest};
+use crate::outbound::OutboundRequest;
 use crate::pkce;
 use crate::provider::Provider;
-use crate::secret::{AuthorizationCode, SecretText, State};
+use crate::secret::{AuthorizationCode, State};
 
 use super::start::Started;
 
@@ -96,10 +99,12 @@ pub struct CallbackQuery {
     state: Option<State>,
     iss: Option<String>,
     outcome: Result<AuthorizationCode, CallbackError>,
+    /// The name that a provider tells beside the code (Apple), unsigned: good for greeting, and for nothing else.
+    name: Option<String>,
 }
 
 impl CallbackQuery {
-    /// Reads a query. What contradicts itself is kept as the outcome, so that the attempt is consumed before it is told.
+    /// Reads a query, or the body of a form post. What contradicts itself is kept as the outcome, so that the attempt is consumed before it is told.
     ///
     /// # Errors
     /// Too large, or `state` twice: then nobody knows whose it is.
@@ -108,6 +113,7 @@ impl CallbackQuery {
             return Err(CallbackError::TooLarge);
         }
         let (mut state, mut iss, mut code, mut error) = (None, None, None, None);
+        let mut name_of_person = None;
         let mut problem = None;
         for (name, value) in url::form_urlencoded::parse(query) {
             let (slot, name) = match &*name {
@@ -115,6 +121,10 @@ impl CallbackQuery {
                 "iss" => (&mut iss, "iss"),
                 "code" => (&mut code, "code"),
                 "error" => (&mut error, "error"),
+                "user" => {
+                    name_of_person = name_in_form(&value);
+                    continue;
+                }
                 // S16: nothing but a code may come this way.
                 "id_token" | "access_token" | "response" => {
                     problem.get_or_insert(CallbackError::Contradiction(
@@ -147,6 +157,7 @@ impl CallbackQuery {
             state: state.filter(|state| !state.is_empty()).map(State::new),
             iss,
             outcome,
+            name: name_of_person,
         })
     }
 
@@ -157,6 +168,15 @@ impl CallbackQuery {
     }
 }
 
+/// `{"name":{"firstName":"..","lastName":".."}}`, which comes the first time that a person consents.
+fn name_in_form(text: &str) -> Option<String> {
+    let user = json::parse_object(text.as_bytes(), MAX_QUERY).ok()?;
+    let part = |path| user.at(path).and_then(Value::as_str).map(str::trim);
+    let parts = [part("name.firstName"), part("name.lastName")];
+    let parts: Vec<&str> = parts.into_iter().flatten().collect();
+    clean(&parts.join(" "))
+}
+
 /// An answer that belongs to its attempt.
 #[derive(Debug)]
 pub struct Callback {
@@ -164,6 +184,7 @@ pub struct Callback {
     /// That of the attempt: it was compared (RFC 6749 section 4.1.3).
     redirect_uri: String,
     code: AuthorizationCode,
+    pub(crate) name: Option<String>,
 }
 
 impl Started {
@@ -198,7 +219,11 @@ impl Started {
         // RFC 9207 section 2.4: before anything else of the answer is believed, errors included.
         let expected = provider.issuer.as_str();
         let issuer_holds = match &query.iss {
-            Some(iss) => iss == expected,
+            Some(iss) => {
+                iss == expected
+                    || provider.issuer_aliases().contains(&iss.as_str())
+                    || provider.tenants.is_some() && provider.is_issuer_of_some_tenant(iss)
+            }
             None => !metadata.authorization_response_iss_parameter_supported,
         };
         if !issuer_holds {
@@ -211,6 +236,7 @@ impl Started {
             started: self,
             redirect_uri: provider.redirect_uri.as_str().to_owned(),
             code: query.outcome?,
+            name: query.name.filter(|_| provider.preset.quirks.name_in_form),
         })
     }
 }
@@ -223,8 +249,15 @@ impl Callback {
     }
 
     /// The token request (RFC 6749 section 4.1.3, RFC 7636 section 4.5). It may be sent once.
-    #[must_use]
-    pub fn token_request(&self, provider: &Provider, metadata: &Metadata) -> OutboundRequest {
+    ///
+    /// # Errors
+    /// Our proof cannot be signed.
+    pub fn token_request(
+        &self,
+        provider: &Provider,
+        metadata: &Metadata,
+        fresh: Fresh,
+    ) -> Result<OutboundRequest, SigningError> {
         let mut form = Serializer::new(String::new());
         form.append_pair("grant_type", "authorization_code")
             .append_pair("code", self.code.expose())
@@ -233,18 +266,16 @@ impl Callback {
                 "code_verifier",
                 pkce::code_verifier(&self.started.secret).expose(),
             );
-        let authorization = ClientAuth::choose(provider, metadata).apply(provider, &mut form);
-        OutboundRequest {
-            method: Method::Post,
-            url: metadata.token_endpoint.clone(),
-            accept: "application/json",
+        let authorization = provider.authenticate(metadata, fresh, &mut form)?;
+        let endpoint = metadata.token_endpoint.clone();
+        Ok(OutboundRequest::post(
+            endpoint,
+            form.finish(),
             authorization,
-            form: Some(SecretText::new(form.finish())),
-            max_body: MAX_ANSWER,
-        }
+        ))
     }
 
-    pub(crate) fn into_parts(self) -> (Started, AuthorizationCode) {
-        (self.started, self.code)
+    pub(crate) fn into_parts(self) -> (Started, AuthorizationCode, Option<String>) {
+        (self.started, self.code, self.name)
     }
 }

@@ -2,6 +2,9 @@
 
 pub(crate) mod callback;
 pub(crate) mod id_token;
+pub(crate) mod native;
+pub(crate) mod profile;
+pub(crate) mod refresh;
 pub(crate) mod start;
 pub(crate) mod token;
 pub(crate) mod userinfo;

@@ -1,11 +1,13 @@
 //! Step 3: the token response (RFC 6749 section 5, OpenID Connect Core section 3.1.3.3).
 
-use vestibule_jose::json::{self, ClaimError, JsonError};
+use serde_json::Value;
+use vestibule_jose::json::{self, ClaimError, JsonError, Object};
 use vestibule_jose::{CompactJws, Header, JwsError};
 
 use crate::outbound::{MAX_ANSWER, OutboundResponse};
 use crate::provider::Provider;
-use crate::secret::{AccessToken, AuthorizationCode};
+use crate::providers::TokenFault;
+use crate::secret::{AccessToken, AuthorizationCode, RefreshToken};
 
 use super::callback::Callback;
 use super::start::Started;
@@ -84,14 +86,100 @@ impl TokenError {
     }
 }
 
-/// A code that became tokens. The ID token is well-formed and unverified.
+/// What a provider gave for a code or a refresh token (RFC 6749 section 5.1).
+#[derive(Clone, Debug)]
+pub struct TokenSet {
+    /// For the provider's interfaces.
+    pub access_token: AccessToken,
+    /// For the next access token, if the provider gives one.
+    pub refresh_token: Option<RefreshToken>,
+    /// How long the access token lives, in seconds, if the provider says.
+    pub expires_in: Option<i64>,
+    /// What it may do, where the provider says that it is not what was asked for.
+    pub scope: Option<String>,
+}
+
+impl TokenSet {
+    /// Of an app that signed somebody in itself: there are none for us.
+    pub(crate) fn none() -> Self {
+        Self {
+            access_token: AccessToken::new(String::new()),
+            refresh_token: None,
+            expires_in: None,
+            scope: None,
+        }
+    }
+
+    fn read(provider: &Provider, members: &Object) -> Result<Self, TokenError> {
+        // RFC 6749 sections 5.1 and 7.1: any case.
+        let is_bearer = match members.string("token_type")? {
+            Some(token_type) => token_type.eq_ignore_ascii_case("bearer"),
+            None if provider.preset.quirks.token_type_may_lack => true,
+            None => return Err(ClaimError::Missing("token_type").into()),
+        };
+        if !is_bearer {
+            return Err(TokenError::TokenType);
+        }
+        Ok(Self {
+            access_token: AccessToken::new(members.require_string("access_token")?.to_owned()),
+            refresh_token: members
+                .string("refresh_token")?
+                .map(|token| RefreshToken::new(token.to_owned())),
+            // No login hangs on these. Some say the number as text, and the scope as a list.
+            expires_in: members.value("expires_in").and_then(|said| {
+                let seconds = said.as_i64().or_else(|| said.as_str()?.parse().ok());
+                seconds.filter(|seconds| (0..=10 * 365 * 86_400).contains(seconds))
+            }),
+            scope: members.value("scope").and_then(|said| match said {
+                Value::String(scope) => Some(scope.clone()),
+                Value::Array(list) => {
+                    let words: Vec<&str> = list.iter().filter_map(Value::as_str).collect();
+                    Some(words.join(" "))
+                }
+                _ => None,
+            }),
+        })
+    }
+
+    /// Reads the answer to a refresh (RFC 6749 section 6).
+    ///
+    /// # Errors
+    /// See [`TokenError`]. [`TokenError::InvalidGrant`]: the person has to consent again.
+    pub fn of_response(
+        provider: &Provider,
+        response: &OutboundResponse,
+    ) -> Result<Self, TokenError> {
+        Self::read(provider, &members_of(provider, response)?)
+    }
+}
+
+/// A code that became tokens.
 #[derive(Debug)]
-pub struct Exchanged {
+pub enum Exchanged {
+    /// OpenID Connect: the ID token is well-formed and unverified.
+    WithIdToken(WithIdToken),
+    /// OAuth 2.0 alone: the provider's interface says who it is.
+    AccessTokenOnly(AccessTokenOnly),
+}
+
+/// An ID token to be verified, and what it came with.
+#[derive(Debug)]
+pub struct WithIdToken {
     pub(crate) started: Started,
     /// Spent; `c_hash` is compared with it.
     pub(crate) code: AuthorizationCode,
     pub(crate) id_token: CompactJws,
-    pub(crate) access_token: AccessToken,
+    pub(crate) tokens: TokenSet,
+    /// The name that came beside the code.
+    pub(crate) name: Option<String>,
+}
+
+/// An access token that our own code became: nobody else handed it to us (S55).
+#[derive(Debug)]
+pub struct AccessTokenOnly {
+    pub(crate) tokens: TokenSet,
+    /// The token response, where that is what describes the person.
+    pub(crate) response: Object,
 }
 
 impl Callback {
@@ -101,37 +189,31 @@ impl Callback {
     /// See [`TokenError`].
     pub fn token_response(
         self,
-        _provider: &Provider,
+        provider: &Provider,
         response: OutboundResponse,
     ) -> Result<Exchanged, TokenError> {
-        if response.status != 200 {
-            return Err(error_of(&response));
+        let members = members_of(provider, &response)?;
+        let tokens = TokenSet::read(provider, &members)?;
+        if !provider.is_openid() {
+            return Ok(Exchanged::AccessTokenOnly(AccessTokenOnly {
+                tokens,
+                response: members,
+            }));
         }
-        if !response.is_json() {
-            return Err(TokenError::ContentType);
-        }
-        let members = json::parse_object(&response.body, MAX_ANSWER)?;
-        // RFC 6749 sections 5.1 and 7.1: any case.
-        if !members
-            .require_string("token_type")?
-            .eq_ignore_ascii_case("bearer")
-        {
-            return Err(TokenError::TokenType);
-        }
-        let access_token = AccessToken::new(members.require_string("access_token")?.to_owned());
         let id_token = members.string("id_token")?.ok_or(TokenError::NoIdToken)?;
         let id_token = CompactJws::parse(id_token.as_bytes())?;
-        let (started, code) = self.into_parts();
-        Ok(Exchanged {
+        let (started, code, name) = self.into_parts();
+        Ok(Exchanged::WithIdToken(WithIdToken {
             started,
             code,
             id_token,
-            access_token,
-        })
+            tokens,
+            name,
+        }))
     }
 }
 
-impl Exchanged {
+impl WithIdToken {
     /// The ID token's header: which key is needed.
     #[must_use]
     pub fn header(&self) -> &Header {
@@ -139,22 +221,56 @@ impl Exchanged {
     }
 }
 
+/// The members of a token response that is none of an error. Some providers report errors with status 200.
+fn members_of(provider: &Provider, response: &OutboundResponse) -> Result<Object, TokenError> {
+    if response.status != 200 {
+        return Err(error_of(provider, response));
+    }
+    if !response.is_json() {
+        return Err(TokenError::ContentType);
+    }
+    let members = json::parse_object(&response.body, MAX_ANSWER)?;
+    if !members.contains("access_token")
+        && let Some(error) = members.string("error").ok().flatten()
+    {
+        return Err(reported(provider, error));
+    }
+    Ok(members)
+}
+
 /// What an answer of another status says (RFC 6749 section 5.2).
-fn error_of(response: &OutboundResponse) -> TokenError {
-    let reported = if response.is_json() {
+fn error_of(provider: &Provider, response: &OutboundResponse) -> TokenError {
+    let members = if response.is_json() {
         json::parse_object(&response.body, MAX_ANSWER).ok()
     } else {
         None
     };
-    match reported
+    let error = members
         .as_ref()
-        .and_then(|members| members.string("error").ok().flatten())
-    {
-        Some("invalid_client" | "unauthorized_client") => TokenError::InvalidClient,
-        Some("invalid_grant") => TokenError::InvalidGrant,
-        Some(error) if response.status < 500 => {
-            TokenError::Reported(error.chars().take(64).collect())
+        .and_then(|members| members.string("error").ok().flatten());
+    match error {
+        Some(error) => match reported(provider, error) {
+            TokenError::Reported(_) if response.status >= 500 => {
+                TokenError::Status(response.status)
+            }
+            error => error,
+        },
+        None => TokenError::Status(response.status),
+    }
+}
+
+/// An error in the words of the specification, or in those of the provider.
+fn reported(provider: &Provider, error: &str) -> TokenError {
+    let words = provider.preset.quirks.token_errors.iter();
+    let fault = words
+        .filter(|(word, _)| *word == error)
+        .map(|(_, fault)| *fault)
+        .next();
+    match (error, fault) {
+        ("invalid_client" | "unauthorized_client", _) | (_, Some(TokenFault::Client)) => {
+            TokenError::InvalidClient
         }
-        _ => TokenError::Status(response.status),
+        ("invalid_grant", _) | (_, Some(TokenFault::Code)) => TokenError::InvalidGrant,
+        _ => TokenError::Reported(error.chars().take(64).collect()),
     }
 }

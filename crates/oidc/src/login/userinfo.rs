@@ -4,9 +4,8 @@ use vestibule_jose::json::{self, ClaimError, JsonError};
 
 use crate::identity::{EmailClaim, PersonClaims, VerifiedIdentity};
 use crate::metadata::Metadata;
-use crate::outbound::{MAX_ANSWER, Method, OutboundRequest, OutboundResponse};
+use crate::outbound::{MAX_ANSWER, OutboundRequest, OutboundResponse};
 use crate::provider::Provider;
-use crate::secret::SecretText;
 
 /// Why UserInfo ends the login.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -60,17 +59,8 @@ impl VerifiedIdentity {
     /// The request for more claims; `None` where the provider has no such endpoint.
     #[must_use]
     pub fn userinfo_request(&self, metadata: &Metadata) -> Option<OutboundRequest> {
-        Some(OutboundRequest {
-            method: Method::Get,
-            url: metadata.userinfo_endpoint.clone()?,
-            accept: "application/json",
-            authorization: Some(SecretText::new(format!(
-                "Bearer {}",
-                self.access_token.expose()
-            ))),
-            form: None,
-            max_body: MAX_ANSWER,
-        })
+        let endpoint = metadata.userinfo_endpoint.clone()?;
+        Some(OutboundRequest::get(endpoint).bearer(&self.tokens.access_token))
     }
 
     /// Adds what UserInfo says. The ID token's word stands where both speak.
@@ -93,7 +83,7 @@ impl VerifiedIdentity {
         if claims.require_string("sub")? != self.subject {
             return Err(UserInfoError::Subject);
         }
-        let more = PersonClaims::read(&claims)?;
+        let more = PersonClaims::read(provider, &claims);
         match (&self.claims.email, &more.email) {
             (EmailClaim::Absent, _) => self.claims.email = more.email,
             // The ID token names the address, and UserInfo alone says that this one is verified.
