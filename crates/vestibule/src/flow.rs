@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use vestibule_accounts::{
     Act, ApplyError, Claim, Decide, Decision, EmailFact, IdentityFacts, IdentityRecord, Intent,
-    Known, NewSession, NewUser, Policy, Session, SessionId, SessionKey, SessionToken, SignIn,
-    SignedIn, StateHash, UserId, decide,
+    Known, NewSession, NewUser, Policy, Session, SessionHash, SessionId, SessionKey, SessionToken,
+    SignIn, SignedIn, StateHash, UserId, decide,
 };
 use vestibule_oidc::{
-    self as oidc, CallbackQuery, EmailClaim, FlowSecret, LoginRequest, Prompt, Provider,
-    ProviderId, Started, State, Timestamp, VerifiedIdentity,
+    self as oidc, AccessTokenOnly, AuthorizationRequest as ProviderRequest, CallbackQuery,
+    EmailClaim, Exchanged, FlowSecret, Fresh, LoginRequest, OutboundRequest, OutboundResponse,
+    Prompt, Provider, ProviderId, Started, State, Timestamp, VerifiedIdentity,
 };
 use zeroize::Zeroizing;
 
@@ -38,6 +39,8 @@ pub(crate) struct LoginStart {
     pub(crate) return_to: Option<ReturnTo>,
     pub(crate) login_hint: Option<String>,
     pub(crate) prompt: Option<Prompt>,
+    /// The session that this browser has already.
+    pub(crate) session: Option<SessionToken>,
 }
 
 /// A login that has begun: where the browser goes, and the cookie that binds it to this browser.
@@ -46,6 +49,8 @@ pub(crate) struct LoginBegun {
     pub(crate) authorization_url: url::Url,
     pub(crate) state: StateHash,
     pub(crate) flow_cookie: String,
+    /// Whether the provider's page posts the answer.
+    pub(crate) form_post: bool,
 }
 
 /// What a browser brings to the callback.
@@ -122,9 +127,12 @@ impl Vestibule {
             return_to,
             login_hint: request.login_hint,
             prompt: request.prompt,
+            more_scopes: Vec::new(),
+            note: previous_session(&provider, request.session.as_ref()),
             now,
         };
-        let (authorization_url, started) = oidc::start(&provider, &metadata, login);
+        let (authorization, started) = oidc::start(&provider, &metadata, login);
+        let authorization_url = self.push(&provider, &metadata, authorization).await?;
 
         events::login_started(&provider, &attempt.reference());
         let flow_cookie = self
@@ -135,7 +143,34 @@ impl Vestibule {
             authorization_url,
             state: hash,
             flow_cookie,
+            form_post: provider.form_post,
         })
+    }
+
+    /// The URL that the browser is sent to. Where the provider wants it so, the request goes there before, over our own
+    /// connection (RFC 9126).
+    async fn push(
+        &self,
+        provider: &Provider,
+        metadata: &oidc::Metadata,
+        authorization: ProviderRequest,
+    ) -> Result<url::Url, Failure> {
+        let Some(request) = authorization
+            .push(provider, metadata, self.fresh())
+            .map_err(|error| Failure::of_step(error.code(), error.reason(), &error))?
+        else {
+            return Ok(authorization.into_url());
+        };
+        let _permit = self.inner.rate.token_request(&provider.id)?;
+        let response = self
+            .inner
+            .transport
+            .send(provider, request, CALLBACK_DEADLINE)
+            .await?
+            .response;
+        authorization
+            .into_pushed_url(provider, &response)
+            .map_err(|error| Failure::of_step(error.code(), error.reason(), &error))
     }
 
     /// Ends a login: the provider has sent the browser back (RFC 6749 section 4.1.2 and on). Runs in a task of its
@@ -224,6 +259,11 @@ impl Vestibule {
             )
         })?;
 
+        let replaces = match &request.session {
+            Some(session) => Some(session.hash()),
+            None => noted_session(started.note()),
+        };
+
         // What did the provider answer? (RFC 6749 section 4.1.2, RFC 9207)
         let metadata = within(deadline, self.inner.remote.metadata(&provider)).await?;
         let callback = started
@@ -232,44 +272,40 @@ impl Vestibule {
         // The code for tokens (RFC 6749 section 4.1.3). Never sent twice.
         let exchanged = {
             let _permit = self.inner.rate.token_request(&provider.id)?;
-            let request = callback.token_request(&provider, &metadata);
-            let response = self
-                .inner
-                .transport
-                .send(&provider, request, remaining(deadline))
-                .await?
-                .response;
+            let request = callback
+                .token_request(&provider, &metadata, self.fresh())
+                .map_err(|error| {
+                    let operator = format!("the proof of who we are cannot be signed: {error}");
+                    Failure::new(Code::ProviderMisconfigured, "client_assertion", operator)
+                })?;
+            let response = self.ask(&provider, request, deadline).await?;
             callback
                 .token_response(&provider, response)
                 .map_err(|error| Failure::of_step(error.code(), error.reason(), &error))?
         };
 
-        // Who is it? (OpenID Connect Core section 3.1.3.7)
-        let keys = within(
-            deadline,
-            self.inner
-                .remote
-                .keys_for(&provider, &metadata, exchanged.header()),
-        )
-        .await?;
-        let identity = exchanged
-            .verify(&provider, &metadata, &keys, self.now())
-            .map_err(|error| Failure::of_step(error.code(), error.reason(), &error))?;
-        let identity = self
-            .complete(&provider, &metadata, identity, deadline)
-            .await?;
+        // Who is it?
+        let identity = match exchanged {
+            // OpenID Connect Core section 3.1.3.7.
+            Exchanged::WithIdToken(exchanged) => {
+                let header = exchanged.header();
+                let keys = self.inner.remote.keys_for(&provider, &metadata, header);
+                let keys = within(deadline, keys).await?;
+                let identity = exchanged
+                    .verify(&provider, &metadata, &keys, self.now())
+                    .map_err(|error| Failure::of_step(error.code(), error.reason(), &error))?;
+                self.complete(&provider, &metadata, identity, deadline)
+                    .await?
+            }
+            Exchanged::AccessTokenOnly(exchanged) => {
+                self.identify(&provider, exchanged, deadline).await?
+            }
+        };
 
         // Who is that to us?
         let session = SessionToken::new(self.random());
         let (signed_in, handed) = self
-            .admit(
-                &provider,
-                &identity,
-                &session,
-                request.session.as_ref(),
-                state,
-                &target,
-            )
+            .admit(&provider, &identity, &session, replaces, state, &target)
             .await?;
         events::login_succeeded(&provider, trace.reference.as_ref(), signed_in.user.id);
 
@@ -379,15 +415,54 @@ impl Vestibule {
         let Some(request) = identity.userinfo_request(metadata) else {
             return Ok(identity);
         };
-        let response = self
-            .inner
-            .transport
-            .send(provider, request, remaining(deadline))
-            .await?
-            .response;
+        let response = self.ask(provider, request, deadline).await?;
         identity
             .with_userinfo(provider, response)
             .map_err(|error| Failure::of_step(error.code(), error.reason(), &error))
+    }
+
+    /// Asks the interface of a provider that signs no ID tokens who it is. The person's addresses stand in a second
+    /// answer at some.
+    async fn identify(
+        &self,
+        provider: &Provider,
+        exchanged: AccessTokenOnly,
+        deadline: tokio::time::Instant,
+    ) -> Result<VerifiedIdentity, Failure> {
+        let profile = match exchanged.profile_request(provider) {
+            Some(request) => Some(self.ask(provider, request, deadline).await?),
+            None => None,
+        };
+        let emails = match exchanged.emails_request(provider) {
+            Some(request) => Some(self.ask(provider, request, deadline).await?),
+            None => None,
+        };
+        exchanged
+            .identify(provider, profile.as_ref(), emails.as_ref())
+            .map_err(|error| Failure::of_step(error.code(), error.reason(), &error))
+    }
+
+    /// One request to a provider, in what is left of the callback's time.
+    async fn ask(
+        &self,
+        provider: &Provider,
+        request: OutboundRequest,
+        deadline: tokio::time::Instant,
+    ) -> Result<OutboundResponse, Failure> {
+        let received = self
+            .inner
+            .transport
+            .send(provider, request, remaining(deadline))
+            .await?;
+        Ok(received.response)
+    }
+
+    /// What makes one proof of who we are unlike every other.
+    fn fresh(&self) -> Fresh {
+        Fresh {
+            now: self.now(),
+            random: self.random(),
+        }
     }
 
     /// Decides who the identity is to us and writes it, in one transaction. What a front end gets is written with it.
@@ -396,7 +471,7 @@ impl Vestibule {
         provider: &Provider,
         identity: &VerifiedIdentity,
         session: &SessionToken,
-        replaces: Option<&SessionToken>,
+        replaces: Option<SessionHash>,
         claim: StateHash,
         target: &Target,
     ) -> Result<(SignedIn, Handed), Failure> {
@@ -435,7 +510,6 @@ impl Vestibule {
         let decide: Decide = Box::new({
             // No more than it needs: the store may drop it last.
             let (policy, refused) = (self.inner.policy.clone(), refused.clone());
-            let replaces = replaces.map(SessionToken::hash);
             move |known| match act(&facts, known, &policy, new_user, &record) {
                 Ok(act) => Some(SignIn {
                     act,
@@ -544,6 +618,19 @@ impl Vestibule {
                 )
             })
     }
+}
+
+/// What an attempt notes of the browser's session. A form that another site posts carries no cookie of it, and a new
+/// sign-in ends the old one all the same (S65).
+fn previous_session(provider: &Provider, session: Option<&SessionToken>) -> Vec<u8> {
+    match session {
+        Some(session) if provider.form_post => session.hash().as_bytes().to_vec(),
+        _ => Vec::new(),
+    }
+}
+
+fn noted_session(note: &[u8]) -> Option<SessionHash> {
+    Some(SessionHash::from_bytes(note.try_into().ok()?))
 }
 
 /// What is written of a decision, or why nobody is let in.

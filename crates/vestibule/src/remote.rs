@@ -81,6 +81,8 @@ pub(crate) struct Remote {
 }
 
 struct Source {
+    /// Of a provider that publishes none.
+    known: Option<Arc<Metadata>>,
     metadata: Cached<Metadata>,
     keys: Cached<JwkSet>,
     bucket: Mutex<Bucket>,
@@ -90,9 +92,10 @@ impl Remote {
     pub(crate) fn new<'a>(
         transport: Arc<dyn Transport>,
         clock: Arc<dyn Clock>,
-        providers: impl Iterator<Item = &'a ProviderId>,
+        providers: impl Iterator<Item = &'a Arc<Provider>>,
     ) -> Self {
-        let source = || Source {
+        let source = |provider: &Provider| Source {
+            known: provider.known_metadata().cloned().map(Arc::new),
             metadata: Cached::default(),
             keys: Cached::default(),
             bucket: Mutex::new(Bucket {
@@ -103,7 +106,9 @@ impl Remote {
         Self {
             transport,
             clock,
-            sources: providers.map(|id| (id.clone(), source())).collect(),
+            sources: providers
+                .map(|provider| (provider.id.clone(), source(provider)))
+                .collect(),
         }
     }
 
@@ -113,6 +118,9 @@ impl Remote {
         provider: &Arc<Provider>,
     ) -> Result<Arc<Metadata>, RemoteError> {
         let source = self.source(&provider.id)?;
+        if let Some(known) = &source.known {
+            return Ok(known.clone());
+        }
         let now = self.clock.monotonic();
         match source.metadata.look(now) {
             Look::Fresh(metadata) => Ok(metadata),
@@ -167,6 +175,9 @@ impl Remote {
         let Ok(source) = self.source(&provider.id) else {
             return false;
         };
+        if source.known.is_some() {
+            return true;
+        }
         let now = self.clock.monotonic();
         match source.metadata.look(now) {
             Look::Fresh(_) | Look::Stale(_) => true,
@@ -196,7 +207,8 @@ impl Remote {
             provider.id.clone(),
             "metadata",
             async move {
-                let received = fetch(&*transport, &asked, asked.metadata_request()).await?;
+                let request = asked.metadata_request().ok_or(RemoteError::Unknown)?;
+                let received = fetch(&*transport, &asked, request).await?;
                 Ok((
                     Metadata::of_response(&received.response, &asked)?,
                     received.max_age,
@@ -224,6 +236,7 @@ impl Remote {
             provider.id.clone(),
             "keys",
             async move {
+                let request = request.ok_or(RemoteError::NoKeys)?;
                 let received = fetch(&*transport, &asked, request).await?;
                 // Whatever its media type, a valid set is one (S25).
                 if received.response.status != 200 {

@@ -328,7 +328,7 @@ impl Builder {
         };
         let vestibule = Vestibule {
             inner: Arc::new(Inner {
-                remote: Remote::new(transport.clone(), clock.clone(), ids()),
+                remote: Remote::new(transport.clone(), clock.clone(), providers.iter()),
                 rate: RateLimits::new(config.count_addresses, ids(), &clock),
                 store,
                 transport,

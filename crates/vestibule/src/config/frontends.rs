@@ -10,8 +10,9 @@ use url::Url;
 use vestibule_jose::LegacyHs256Key;
 use vestibule_oidc::ClientSecret;
 
+use super::providers::{is_sample, title};
 use super::resolve::{Origin, Resolver};
-use super::{Secret, is_sample, keys, seconds, secret, title};
+use super::{Secret, keys, seconds, secret};
 use crate::frontend::{Frontend, HandOff, RedirectUri, RedirectUriError, TokenFormat};
 
 /// What our own routes are called in `aud`; a client of this name could not be told from them.

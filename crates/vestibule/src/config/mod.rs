@@ -8,6 +8,7 @@ mod dotenv;
 mod errors;
 mod frontends;
 mod keys;
+mod providers;
 mod proxies;
 mod resolve;
 mod secret;
@@ -23,8 +24,7 @@ use std::time::Duration;
 
 use url::{Host, Url};
 use vestibule_accounts::{Linking, Policy, Signup};
-use vestibule_oidc::providers::{self, generic};
-use vestibule_oidc::{ClientSecret, HttpPolicy, Provider, ProviderId, ProviderSettings};
+use vestibule_oidc::{HttpPolicy, Provider};
 
 use crate::frontend::Frontend;
 use crate::return_to::ReturnTo;
@@ -137,7 +137,7 @@ impl Config {
         for host in &http.allow_http_hosts {
             warnings.push(format!("danger.allow_http_hosts: {host} is asked by http, and whoever stands between can sign in as anybody"));
         }
-        let providers = all_providers(&mut read, &public_url, &http);
+        let providers = providers::all(&mut read, &public_url, &http);
         let ours = match &secret {
             SecretSource::Given(secret) => Some(secret),
             SecretSource::File(_) => None,
@@ -559,187 +559,6 @@ fn seconds(text: &str) -> Option<i64> {
         _ => return None,
     };
     number.trim().parse::<i64>().ok()?.checked_mul(each)
-}
-
-fn all_providers(read: &mut Resolver<'_>, public_url: &Url, http: &HttpPolicy) -> Vec<Provider> {
-    let mut all = Vec::new();
-    for name in read.provider_names() {
-        let before = read.errors.len();
-        let provider = one_provider(read, &name, public_url, http);
-        if read.errors.len() == before {
-            all.extend(provider);
-        }
-    }
-    all
-}
-
-fn one_provider(
-    read: &mut Resolver<'_>,
-    name: &str,
-    public_url: &Url,
-    http: &HttpPolicy,
-) -> Option<Provider> {
-    let key = |field: &str| format!("providers.{name}.{field}");
-    let id = match ProviderId::parse(name) {
-        Ok(id) => id,
-        Err(error) => {
-            read.wrong(
-                &format!("providers.{name}"),
-                "",
-                error.to_string(),
-                "give it another name",
-            );
-            return None;
-        }
-    };
-    let known = providers::find(name);
-    let issuer = read
-        .text(&key("issuer"))
-        .map(|(issuer, _)| issuer)
-        .or_else(|| known.and_then(|preset| preset.issuer).map(str::to_owned));
-    let Some(issuer) = issuer else {
-        let variable = keys::variable(&key("issuer"));
-        read.wrong(&key("issuer"), "", "it is missing, and no provider of this name is known", format!("write issuer = \"https://login.{name}.example\" below [providers.{name}], or set {variable}"));
-        return None;
-    };
-    // What is particular about Google holds for Google's issuer alone.
-    let preset = known
-        .filter(|preset| preset.issuer == Some(issuer.as_str()))
-        .unwrap_or(&generic::PRESET);
-    let client_id = client_text(read, &key("client_id"), name);
-    let client_secret = read.text(&key("client_secret")).map(|(text, _)| text);
-    if let Some(text) = &client_secret
-        && is_sample(text)
-    {
-        read.wrong(
-            &key("client_secret"),
-            "a sample value",
-            "it is not what the provider gave",
-            format!(
-                "set {} to the secret of the client that you made at the provider",
-                keys::variable(&key("client_secret"))
-            ),
-        );
-    }
-    if client_secret.is_none() && preset.issuer.is_some() {
-        let variable = keys::variable(&key("client_secret"));
-        read.wrong(
-            &key("client_secret"),
-            "",
-            format!(
-                "it is missing, and {} asks every client for one",
-                preset.name
-            ),
-            format!("set {variable}=..., which the provider's console shows"),
-        );
-    }
-    let settings = ProviderSettings {
-        id,
-        name: read.text(&key("name")).map_or_else(
-            || known.map_or_else(|| title(name), |preset| preset.name.to_owned()),
-            |(name, _)| name,
-        ),
-        issuer,
-        metadata_url: read.text(&key("metadata_url")).map(|(url, _)| url),
-        client_id: client_id?,
-        client_secret: client_secret.map(ClientSecret::new),
-        scopes: read
-            .list(&key("scopes"))
-            .map(|(scopes, _)| scopes)
-            .unwrap_or_default(),
-        redirect_uri: public_url.join(&format!("auth/{name}/callback")).ok()?,
-        http: http.clone(),
-        skew_seconds: read
-            .number(&key("clock_skew_seconds"))
-            .map_or(60, |(seconds, _)| seconds),
-        trusted_audiences: read
-            .list(&key("trusted_audiences"))
-            .map(|(list, _)| list)
-            .unwrap_or_default(),
-        allowed_hosts: read
-            .list(&key("allowed_hosts"))
-            .map(|(list, _)| list)
-            .unwrap_or_default(),
-        preset,
-    };
-    match Provider::new(settings) {
-        Ok(provider) => Some(provider),
-        Err(error) => {
-            read.wrong(
-                &format!("providers.{name}"),
-                "",
-                error.to_string(),
-                format!(
-                    "see [providers.{name}] and the variables {}_...",
-                    keys::provider_variable(name)
-                ),
-            );
-            None
-        }
-    }
-}
-
-fn client_text(read: &mut Resolver<'_>, key: &str, name: &str) -> Option<String> {
-    let variable = keys::variable(key);
-    match read.text(key) {
-        Some((text, _)) if !is_sample(&text) => Some(text),
-        Some((text, origin)) => {
-            read.wrong(
-                key,
-                format!("{text:?} from {origin}"),
-                "it is a sample",
-                format!("set {variable} to the client id that {name} gave you"),
-            );
-            None
-        }
-        None => {
-            read.wrong(
-                key,
-                "",
-                "it is missing",
-                format!("set {variable}=..., or write client_id below [providers.{name}]"),
-            );
-            None
-        }
-    }
-}
-
-/// What stands in documentation instead of a value.
-fn is_sample(text: &str) -> bool {
-    let lower = text.to_ascii_lowercase();
-    text.trim_matches('.').is_empty()
-        || [
-            "your-",
-            "your_",
-            "<",
-            "changeme",
-            "change-me",
-            "change_me",
-            "xxxx",
-            "todo",
-            "replace-me",
-            "replace_me",
-        ]
-        .iter()
-        .any(|start| lower.starts_with(start))
-        || matches!(
-            lower.as_str(),
-            "client_id" | "client-id" | "client_secret" | "client-secret" | "secret" | "example"
-        )
-}
-
-/// A name for people from the name in routes.
-fn title(name: &str) -> String {
-    let mut words: Vec<String> = Vec::new();
-    for word in name.split('-').filter(|word| !word.is_empty()) {
-        let mut chars = word.chars();
-        words.extend(
-            chars
-                .next()
-                .map(|first| first.to_ascii_uppercase().to_string() + chars.as_str()),
-        );
-    }
-    words.join(" ")
 }
 
 /// The address that a listener on this one is reached by.

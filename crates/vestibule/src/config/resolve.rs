@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
+use vestibule_oidc::providers::Setting;
+
 use super::database;
 use super::errors::ConfigError;
 use super::keys::{self, Key, Shape};
@@ -103,6 +105,21 @@ impl<'a> Resolver<'a> {
                 default
             }
         }
+    }
+
+    /// A choice that is off unless it is made; shown only where it is.
+    pub(super) fn choice(&mut self, key: &str) -> bool {
+        matches!(self.take(key), Some((Found::Boolean(true), _)))
+    }
+
+    /// Whether a key has a value anywhere.
+    pub(super) fn has(&mut self, name: &str) -> bool {
+        let (errors, shown) = (self.errors.len(), self.shown.len());
+        let has = self.take(name).is_some();
+        // What is wrong with it is told where it is read.
+        self.errors.truncate(errors);
+        self.shown.truncate(shown);
+        has
     }
 
     pub(super) fn list(&mut self, key: &str) -> Option<(Vec<String>, Origin)> {
@@ -322,10 +339,10 @@ impl<'a> Resolver<'a> {
                     .map(str::to_owned),
             );
         }
-        for preset in vestibule_oidc::providers::ALL
-            .iter()
-            .filter(|preset| preset.issuer.is_some())
-        {
+        for preset in vestibule_oidc::providers::ALL.iter().filter(|preset| {
+            // `OPENID_CLIENT_ID` and `OAUTH2_CLIENT_ID` say not whose.
+            !preset.needs.contains(&Setting::Issuer) && !preset.needs.contains(&Setting::Endpoints)
+        }) {
             let prefix = keys::provider_variable(preset.id);
             let is_named = [
                 "CLIENT_ID",

@@ -38,12 +38,24 @@ impl Prefix {
     }
 
     fn set(self, name: &str, value: &str, max_age: i64) -> HeaderValue {
-        let secure = match self {
-            Self::Host => "; Secure",
-            Self::None => "",
+        self.set_with(name, value, max_age, false)
+    }
+
+    fn set_with(
+        self,
+        name: &str,
+        value: &str,
+        max_age: i64,
+        from_other_sites: bool,
+    ) -> HeaderValue {
+        let attributes = match (self, from_other_sites) {
+            (Self::Host, false) => "; Secure; SameSite=Lax",
+            (Self::None, false) => "; SameSite=Lax",
+            // Browsers take it with `Secure` alone, and that on loopback too.
+            (_, true) => "; Secure; SameSite=None",
         };
         let text = format!(
-            "{}={value}; Path=/; HttpOnly{secure}; SameSite=Lax; Max-Age={max_age}",
+            "{}={value}; Path=/; HttpOnly{attributes}; Max-Age={max_age}",
             self.name(name)
         );
         let mut value =
@@ -62,9 +74,10 @@ impl Prefix {
         self.set(SESSION, "", 0)
     }
 
-    /// An attempt begins.
-    pub(crate) fn set_flow(self, suffix: &str, sealed: &str) -> HeaderValue {
-        self.set(&format!("{FLOW}{suffix}"), sealed, FLOW_MAX_AGE)
+    /// An attempt begins. It comes back with a link; or, where the provider makes the browser post a form, also from its
+    /// site (S18, S64).
+    pub(crate) fn set_flow(self, suffix: &str, sealed: &str, form_post: bool) -> HeaderValue {
+        self.set_with(&format!("{FLOW}{suffix}"), sealed, FLOW_MAX_AGE, form_post)
     }
 
     /// An attempt is over.
@@ -175,8 +188,19 @@ mod tests {
             )
         );
         assert_eq!(
-            Prefix::None.set_flow("00ff00ff", "x").to_str().unwrap(),
+            Prefix::None
+                .set_flow("00ff00ff", "x", false)
+                .to_str()
+                .unwrap(),
             "vestibule_flow_00ff00ff=x; Path=/; HttpOnly; SameSite=Lax; Max-Age=3600"
+        );
+        // S18: for a provider that posts its answer, and for no other.
+        assert_eq!(
+            Prefix::Host
+                .set_flow("00ff00ff", "x", true)
+                .to_str()
+                .unwrap(),
+            "__Host-vestibule_flow_00ff00ff=x; Path=/; HttpOnly; Secure; SameSite=None; Max-Age=3600"
         );
         assert!(Prefix::Host.set_session(&token, 60).is_sensitive());
     }

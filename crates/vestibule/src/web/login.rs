@@ -4,8 +4,10 @@ use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 
 use axum::Json;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{ConnectInfo, FromRequestParts, Path, RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
@@ -24,7 +26,7 @@ use crate::rate::Route;
 use crate::return_to::{ReturnTo, ReturnToError};
 
 use super::answer::{Answer, Form, see_other, wants_page};
-use super::{cookies, texts};
+use super::{cookies, embedded, texts};
 
 /// The longest query of a login start in bytes.
 const MAX_START_QUERY: usize = 4_096;
@@ -46,11 +48,13 @@ pub(super) async fn begin(
     let mut reply_to = None;
     let outcome = async {
         vestibule.inner.rate.check(Route::LoginStart, client)?;
+        embedded::refuse(&vestibule, &provider, &headers)?;
         let request = front_end_request(&vestibule, &query, &mut reply_to)?;
         let mut start = parse_start(&vestibule, &query)?;
         if let Some(request) = request {
             start.return_to = Some(return_to_of(&vestibule, &request)?);
         }
+        start.session = vestibule.inner.cookies.session(&headers);
         vestibule.begin_login(&provider, start).await
     };
     let begun = match outcome.await {
@@ -73,7 +77,11 @@ pub(super) async fn begin(
     }
     response.headers_mut().append(
         header::SET_COOKIE,
-        prefix.set_flow(&cookies::suffix(&begun.state), &begun.flow_cookie),
+        prefix.set_flow(
+            &cookies::suffix(&begun.state),
+            &begun.flow_cookie,
+            begun.form_post,
+        ),
     );
     response
 }
@@ -225,15 +233,58 @@ pub(super) async fn callback(
     Client(client): Client,
     headers: HeaderMap,
 ) -> Response {
+    if answers_by_form(&vestibule, &provider) {
+        return other_method(&vestibule, &headers);
+    }
+    let query = query.unwrap_or_default().into_bytes();
+    finish(vestibule, provider, query, client, &headers).await
+}
+
+/// `POST /auth/{provider}/callback`: the provider's page posts its answer (OAuth 2.0 Form Post Response Mode). Only from
+/// those of which that was asked (S18).
+pub(super) async fn callback_posted(
+    State(vestibule): State<Vestibule>,
+    Named(provider): Named,
+    Client(client): Client,
+    headers: HeaderMap,
+    form: Result<Bytes, BytesRejection>,
+) -> Response {
+    if !answers_by_form(&vestibule, &provider) {
+        return other_method(&vestibule, &headers);
+    }
+    let form = form.unwrap_or_default().to_vec();
+    finish(vestibule, provider, form, client, &headers).await
+}
+
+fn answers_by_form(vestibule: &Vestibule, provider: &str) -> bool {
+    vestibule
+        .provider(provider)
+        .is_ok_and(|provider| provider.form_post)
+}
+
+/// The attempt stays as it is.
+fn other_method(vestibule: &Vestibule, headers: &HeaderMap) -> Response {
+    Answer::plain(Code::MethodNotAllowed, wants_page(headers))
+        .into_response_at(&vestibule.inner.base_path)
+}
+
+/// Ends a login with what the provider answered, in a query or in a form.
+async fn finish(
+    vestibule: Vestibule,
+    provider: String,
+    query: Vec<u8>,
+    client: IpAddr,
+    headers: &HeaderMap,
+) -> Response {
     let prefix = vestibule.inner.cookies;
     let base = vestibule.inner.base_path.clone();
     if let Err(failure) = vestibule.inner.rate.check(Route::Callback, client) {
         return Answer::failed(&vestibule, failure, Form::Page).into_response_at(&base);
     }
     let callback = CallbackRequest {
-        query: query.unwrap_or_default().into_bytes(),
-        flow_cookies: prefix.flows(&headers),
-        session: prefix.session(&headers),
+        query,
+        flow_cookies: prefix.flows(headers),
+        session: prefix.session(headers),
     };
     match vestibule.clone().finish_login(provider, callback).await {
         Ok(finished) => {

@@ -4,6 +4,7 @@ mod answer;
 mod cookies;
 mod csrf;
 mod edge;
+mod embedded;
 mod extract;
 mod login;
 mod me;
@@ -44,11 +45,6 @@ impl Vestibule {
             .route("/auth/logout", post(login::logout))
             .route("/auth/session/token", post(oauth::session_token))
             .route("/auth/{provider}/login", get(login::begin))
-            // `get` would answer HEAD too, and a link preview would then consume the attempt (S18).
-            .route(
-                "/auth/{provider}/callback",
-                on(MethodFilter::GET, login::callback).head(answer::method_not_allowed),
-            )
             .route(
                 request::PATH,
                 // HEAD would make a code that nobody gets.
@@ -56,11 +52,19 @@ impl Vestibule {
                     .head(answer::method_not_allowed)
                     .post(oauth::authorize_confirmed),
             );
-        // These read no cookie, so that no site can make a browser misuse one.
+        // These read no cookie, so that no site can make a browser misuse one, or are bound in another way.
         let for_programs = Router::new()
             .merge(self.readable_elsewhere("/oauth/token", post(oauth::token), Method::POST))
             .merge(self.readable_elsewhere("/oauth/revoke", post(oauth::revoke), Method::POST))
             .route("/oauth/introspect", post(oauth::introspect))
+            // Bound to the browser by the attempt, also where the provider's page posts it (S18). `get` would answer HEAD
+            // too, and a link preview would then consume the attempt.
+            .route(
+                "/auth/{provider}/callback",
+                on(MethodFilter::GET, login::callback)
+                    .head(answer::method_not_allowed)
+                    .post(login::callback_posted),
+            )
             .route("/.well-known/jwks.json", get(oauth::jwks))
             .route(METADATA, get(oauth::metadata))
             // Where RFC 8414 section 3 puts it for a `public_url` with a path.

@@ -24,6 +24,8 @@ impl Frame<'_> {
 pub(super) struct ProviderLink<'a> {
     pub(super) id: &'a str,
     pub(super) name: &'a str,
+    /// The provider's mark as SVG, of a preset.
+    pub(super) mark: Option<&'static str>,
     pub(super) href: &'a str,
     pub(super) available: bool,
 }
@@ -70,6 +72,8 @@ pub(super) struct Confirm<'a> {
 pub(super) struct IdentityRow<'a> {
     pub(super) id: &'a str,
     pub(super) provider: &'a str,
+    /// The provider's mark as SVG, of a preset.
+    pub(super) mark: Option<&'static str>,
     pub(super) email: Option<&'a str>,
     pub(super) email_verified: bool,
 }
@@ -138,12 +142,14 @@ mod tests {
         let identities = [IdentityRow {
             id: HOSTILE,
             provider: HOSTILE,
+            mark: None,
             email: Some(HOSTILE),
             email_verified: false,
         }];
         let providers = [ProviderLink {
             id: HOSTILE,
             name: HOSTILE,
+            mark: None,
             href: HOSTILE,
             available: false,
         }];
@@ -209,6 +215,7 @@ mod tests {
             .map(|id| ProviderLink {
                 id,
                 name: id,
+                mark: None,
                 href: "/auth/x/login",
                 available: true,
             })

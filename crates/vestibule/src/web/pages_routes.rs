@@ -74,6 +74,7 @@ pub(super) async fn sign_in(
         .map(|(provider, href)| ProviderLink {
             id: provider.id.as_str(),
             name: &provider.name,
+            mark: provider.preset.mark,
             href,
             available: vestibule.inner.remote.is_available(provider),
         })
@@ -138,18 +139,21 @@ pub(super) async fn account(
                 .into_response_at(&vestibule.inner.base_path);
         }
     };
-    let rows: Vec<IdentityRow<'_>> = identities
+    let with_providers: Vec<_> = identities
         .iter()
-        .map(|identity| IdentityRow {
+        .map(|identity| {
+            let provider = vestibule.provider(&identity.record.provider).ok();
+            (identity, provider)
+        })
+        .collect();
+    let rows: Vec<IdentityRow<'_>> = with_providers
+        .iter()
+        .map(|(identity, provider)| IdentityRow {
             id: &identity.record.provider,
-            provider: vestibule
-                .inner
-                .providers
-                .iter()
-                .find(|provider| provider.id.as_str() == identity.record.provider)
-                .map_or(identity.record.provider.as_str(), |provider| {
-                    provider.name.as_str()
-                }),
+            provider: provider
+                .as_ref()
+                .map_or(&identity.record.provider, |provider| &provider.name),
+            mark: provider.as_ref().and_then(|provider| provider.preset.mark),
             email: identity.record.email.as_deref(),
             email_verified: identity.record.email_verified,
         })
