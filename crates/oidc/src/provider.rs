@@ -464,6 +464,12 @@ impl Provider {
         }
     }
 
+    /// Whether we are a public client there, with nothing to prove who we are.
+    #[must_use]
+    pub fn is_public_client(&self) -> bool {
+        matches!(self.credentials, Credentials::None)
+    }
+
     /// Whether it signs ID tokens.
     #[must_use]
     pub fn is_openid(&self) -> bool {

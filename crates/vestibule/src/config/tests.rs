@@ -50,7 +50,7 @@ fn an_issuer_and_a_client_are_enough_for_any_other_provider_in_the_file_and_in_t
     let config = load(&[], file).unwrap();
     assert_eq!(config.providers[0].name, "My Idp");
     assert_eq!(config.providers[0].scopes, ["openid"]);
-    assert!(config.providers[0].client_secret.is_none());
+    assert!(config.providers[0].is_public_client());
     let variables = [
         ("VESTIBULE_PROVIDERS", "acme, my-idp"),
         ("ACME_ISSUER", "https://acme.example"),

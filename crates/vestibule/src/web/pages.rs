@@ -70,7 +70,6 @@ pub(super) struct Confirm<'a> {
 /// A way in on the account page.
 #[derive(Debug)]
 pub(super) struct IdentityRow<'a> {
-    pub(super) id: &'a str,
     pub(super) provider: &'a str,
     /// The provider's mark as SVG, of a preset.
     pub(super) mark: Option<&'static str>,
@@ -140,7 +139,6 @@ mod tests {
     #[test]
     fn every_text_from_outside_is_escaped() {
         let identities = [IdentityRow {
-            id: HOSTILE,
             provider: HOSTILE,
             mark: None,
             email: Some(HOSTILE),

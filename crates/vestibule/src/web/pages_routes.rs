@@ -149,7 +149,6 @@ pub(super) async fn account(
     let rows: Vec<IdentityRow<'_>> = with_providers
         .iter()
         .map(|(identity, provider)| IdentityRow {
-            id: &identity.record.provider,
             provider: provider
                 .as_ref()
                 .map_or(&identity.record.provider, |provider| &provider.name),
