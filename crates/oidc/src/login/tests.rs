@@ -1,5 +1,10 @@
 //! The chain, step by step: an honest run, and one defect a row.
 
+mod client_auth;
+mod native;
+mod profile;
+mod tenants;
+
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
