@@ -26,6 +26,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         return_to: "/".into(),
         login_hint: None,
         prompt: None,
+        more_scopes: Vec::new(),
+        note: Vec::new(),
         now: NOW,
     };
     let (_, started) = start(&acme::PROVIDER, &METADATA, request);

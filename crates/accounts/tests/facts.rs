@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use url::Url;
 use vestibule_accounts::{EmailFact, HostedDomain, IdentityFacts};
 use vestibule_oidc::jose::{Algorithm, JwkSet, SigningKey, Timestamp};
-use vestibule_oidc::providers::{Preset, generic, google};
+use vestibule_oidc::providers::{Preset, Setting, generic, google};
 use vestibule_oidc::{
-    CallbackQuery, ClientSecret, FlowSecret, HttpPolicy, LoginRequest, Metadata, OutboundResponse,
+    CallbackQuery, ClientSecret, Exchanged, FlowSecret, LoginRequest, Metadata, OutboundResponse,
     Provider, ProviderId, ProviderSettings, State, start,
 };
 
@@ -19,23 +19,18 @@ const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
 
 /// The facts of a login whose ID token says this beside what the protocol needs.
 fn facts(preset: &'static Preset, said: Value) -> IdentityFacts {
-    let issuer = preset.issuer.unwrap_or("https://login.acme.example");
-    let provider = Provider::new(ProviderSettings {
-        id: ProviderId::parse("one").unwrap(),
-        name: "One".into(),
-        issuer: issuer.into(),
-        metadata_url: None,
-        client_id: "client".into(),
-        client_secret: Some(ClientSecret::new("secret".into())),
-        scopes: Vec::new(),
-        redirect_uri: Url::parse("https://app.example/auth/one/callback").unwrap(),
-        http: HttpPolicy::default(),
-        skew_seconds: 60,
-        trusted_audiences: Vec::new(),
-        allowed_hosts: Vec::new(),
+    let mut settings = ProviderSettings::new(
+        ProviderId::parse("one").unwrap(),
         preset,
-    })
-    .unwrap();
+        "client".into(),
+        Url::parse("https://app.example/auth/one/callback").unwrap(),
+    );
+    if preset.needs.contains(&Setting::Issuer) {
+        settings.issuer = Some("https://login.acme.example".into());
+    }
+    settings.client_secret = Some(ClientSecret::new("secret".into()));
+    let provider = Provider::new(settings).unwrap();
+    let issuer = provider.issuer.as_str();
     let metadata = json!({
         "issuer": issuer,
         "authorization_endpoint": format!("{issuer}/a"),
@@ -52,10 +47,13 @@ fn facts(preset: &'static Preset, said: Value) -> IdentityFacts {
         return_to: "/".into(),
         login_hint: None,
         prompt: None,
+        more_scopes: Vec::new(),
+        note: Vec::new(),
         now: NOW,
     };
-    let (url, started) = start(&provider, &metadata, request);
-    let nonce = url
+    let (request, started) = start(&provider, &metadata, request);
+    let nonce = request
+        .into_url()
         .query_pairs()
         .find(|(name, _)| name == "nonce")
         .unwrap()
@@ -82,7 +80,10 @@ fn facts(preset: &'static Preset, said: Value) -> IdentityFacts {
     let keys = JwkSet::parse(json!({ "keys": [key.public_jwk()] }).to_string().as_bytes()).unwrap();
     let query = CallbackQuery::parse(b"code=c&state=a-state").unwrap();
     let callback = started.callback(&provider, &metadata, query, NOW).unwrap();
-    let exchanged = callback.token_response(&provider, answer).unwrap();
+    let Exchanged::WithIdToken(exchanged) = callback.token_response(&provider, answer).unwrap()
+    else {
+        panic!("an OpenID provider's answer without an ID token")
+    };
     IdentityFacts::from(&exchanged.verify(&provider, &metadata, &keys, NOW).unwrap())
 }
 
@@ -99,8 +100,14 @@ fn an_organisation_is_known_only_from_a_provider_that_names_it() {
         facts(&google::PRESET, member).hosted_domain,
         HostedDomain::Of("example.com".into())
     );
+    let odd = json!({ "email": "a@example.com", "email_verified": true, "hd": ["example.com"] });
     assert_eq!(
-        facts(&generic::PRESET, person).hosted_domain,
+        facts(&google::PRESET, odd).hosted_domain,
+        HostedDomain::Personal,
+        "what is no text names no organisation"
+    );
+    assert_eq!(
+        facts(&generic::OPENID, person).hosted_domain,
         HostedDomain::NeverSaid
     );
 }
@@ -130,7 +137,7 @@ fn an_address_is_a_fact_as_the_provider_vouches_for_it_and_as_it_parses() {
         }
     ));
     assert!(matches!(
-        of(&generic::PRESET, "a@gmail.com", true),
+        of(&generic::OPENID, "a@gmail.com", true),
         EmailFact::Verified {
             authoritative: false,
             ..

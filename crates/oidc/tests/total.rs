@@ -17,7 +17,7 @@ use vestibule_oidc::providers::generic;
 use vestibule_oidc::{
     Callback, CallbackQuery, Exchanged, FlowSecret, HttpPolicy, Issuer, LoginRequest, Metadata,
     OutboundResponse, Provider, ProviderId, ProviderSettings, Started, State, VerifiedIdentity,
-    start,
+    WithIdToken, start,
 };
 
 const ISSUER: &str = "https://login.acme.example";
@@ -58,22 +58,14 @@ fn total(valid: Vec<u8>, parse: impl Fn(&[u8])) {
 }
 
 fn provider() -> Provider {
-    Provider::new(ProviderSettings {
-        id: ProviderId::parse("acme").unwrap(),
-        name: "Acme".into(),
-        issuer: ISSUER.into(),
-        metadata_url: None,
-        client_id: "client".into(),
-        client_secret: None,
-        scopes: Vec::new(),
-        redirect_uri: Url::parse("https://app.example/auth/acme/callback").unwrap(),
-        http: HttpPolicy::default(),
-        skew_seconds: 60,
-        trusted_audiences: Vec::new(),
-        allowed_hosts: Vec::new(),
-        preset: &generic::PRESET,
-    })
-    .unwrap()
+    let mut settings = ProviderSettings::new(
+        ProviderId::parse("acme").unwrap(),
+        &generic::OPENID,
+        "client".into(),
+        Url::parse("https://app.example/auth/acme/callback").unwrap(),
+    );
+    settings.issuer = Some(ISSUER.into());
+    Provider::new(settings).unwrap()
 }
 
 fn metadata_text() -> Vec<u8> {
@@ -101,10 +93,13 @@ fn started() -> (Started, String) {
         return_to: "/account".into(),
         login_hint: None,
         prompt: None,
+        more_scopes: Vec::new(),
+        note: Vec::new(),
         now: NOW,
     };
-    let (url, started) = start(&provider(), &metadata(), request);
-    let nonce = url
+    let (request, started) = start(&provider(), &metadata(), request);
+    let nonce = request
+        .into_url()
         .query_pairs()
         .find(|(name, _)| name == "nonce")
         .unwrap()
@@ -142,8 +137,11 @@ fn honest() -> (SigningKey, String) {
     )
 }
 
-fn exchanged(body: &[u8]) -> Option<Exchanged> {
-    callback().token_response(&provider(), answer(body)).ok()
+fn exchanged(body: &[u8]) -> Option<WithIdToken> {
+    match callback().token_response(&provider(), answer(body)).ok()? {
+        Exchanged::WithIdToken(exchanged) => Some(exchanged),
+        Exchanged::AccessTokenOnly(_) => panic!("an OpenID provider's answer without an ID token"),
+    }
 }
 
 fn identity() -> VerifiedIdentity {

@@ -155,6 +155,7 @@ impl TokenSet {
 
 /// A code that became tokens.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one a login, moved once")]
 pub enum Exchanged {
     /// OpenID Connect: the ID token is well-formed and unverified.
     WithIdToken(WithIdToken),

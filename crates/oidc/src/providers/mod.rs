@@ -33,6 +33,10 @@ pub struct Preset {
 
 /// How a provider says who somebody is.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a preset is a static, never moved"
+)]
 pub enum Protocol {
     /// OpenID Connect: by a signed ID token.
     OpenId(OpenId),
