@@ -1,6 +1,6 @@
 //! The list of faults: one defect each, and everything else honest.
 //!
-//! A fault is a row of this table and one arm where it acts: `tokens.rs` for the ID token, `routes.rs` for everything on the wire.
+//! A fault is a row of this table and one arm where it acts: `tokens.rs` for the ID token, the file of the endpoint for everything on the wire.
 //! A defect stands alone, so that a client which lacks exactly that check signs somebody in, and a test of that check fails.
 
 use std::{fmt, str::FromStr};

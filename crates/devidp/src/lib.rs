@@ -16,11 +16,15 @@
 //! # }
 //! ```
 
+mod authorize;
+mod client_auth;
 mod fault;
 mod pages;
 mod people;
 mod provider;
+mod resources;
 mod routes;
+mod token_endpoint;
 mod tokens;
 
 use std::{

@@ -1,0 +1,304 @@
+//! The authorization endpoint: who the person is, and whether the client may know.
+
+use std::{collections::HashMap, sync::atomic::Ordering};
+
+use axum::{
+    extract::{RawQuery, State},
+    response::Response,
+};
+use http::StatusCode;
+use url::{Url, form_urlencoded};
+
+use crate::{
+    OTHER_ISSUER,
+    fault::Fault,
+    pages::{self, Choice},
+    people::Person,
+    provider::{Grant, Provider},
+    routes::{Shared, back, page, refused, unique_parameters},
+    tokens::{self, Facts},
+};
+
+/// RFC 6749 section 4.1.1 and OIDC Core 3.1.2: who are you, and may the client know?
+///
+/// `user` chooses and consents in one step, for tests; `choose` and `cancel` come from our own pages.
+pub(crate) async fn authorize(State(provider): Shared, RawQuery(query): RawQuery) -> Response {
+    provider.counts.authorize.fetch_add(1, Ordering::SeqCst);
+    let query = query.unwrap_or_default();
+    let request = match AuthorizationRequest::parse(&provider, &query) {
+        Ok(request) => request,
+        Err(Refusal::OnPage { title, detail }) => return refused(&provider, title, &detail),
+        Err(Refusal::ToClient {
+            redirect,
+            error,
+            description,
+        }) => return redirect.error(&provider, error, description),
+    };
+    if request.parameters.contains_key("cancel") {
+        return request
+            .redirect
+            .error(&provider, "access_denied", "the person does not want to");
+    }
+    if let Some(user) = request.parameters.get("user") {
+        return match provider.person(user) {
+            Some(person) => grant(&provider, &request, person),
+            None => refused(
+                &provider,
+                "Nobody of that name",
+                "The parameter user names nobody who can sign in here.",
+            ),
+        };
+    }
+    let prompt = |word: &str| {
+        request
+            .parameters
+            .get("prompt")
+            .is_some_and(|prompt| prompt.split(' ').any(|p| p == word))
+    };
+    if prompt("none") {
+        return request
+            .redirect
+            .error(&provider, "login_required", "nobody is signed in here");
+    }
+    let chosen = request.parameters.get("choose");
+    let hinted = request
+        .parameters
+        .get("login_hint")
+        .filter(|_| !prompt("select_account"));
+    match chosen.or(hinted).and_then(|hint| provider.person(hint)) {
+        Some(person) => consent_page(&provider, &request, person),
+        None => choose_page(&provider, &request),
+    }
+}
+
+/// Where an answer to the client goes, once the address is known to be its own.
+struct RedirectTo {
+    redirect_uri: Url,
+    state: Option<String>,
+}
+
+impl RedirectTo {
+    /// RFC 6749 section 4.1.2.1, with `iss` (RFC 9207).
+    fn error(&self, provider: &Provider, error: &str, description: &str) -> Response {
+        let mut url = self.redirect_uri.clone();
+        url.query_pairs_mut()
+            .append_pair("error", error)
+            .append_pair("error_description", description);
+        if let Some(state) = &self.state {
+            url.query_pairs_mut().append_pair("state", state);
+        }
+        url.query_pairs_mut().append_pair("iss", &provider.issuer);
+        back(&url)
+    }
+}
+
+enum Refusal {
+    /// The client or its address is not known: the person reads it here.
+    OnPage { title: &'static str, detail: String },
+    /// The client reads it.
+    ToClient {
+        redirect: Box<RedirectTo>,
+        error: &'static str,
+        description: &'static str,
+    },
+}
+
+struct AuthorizationRequest {
+    parameters: HashMap<String, String>,
+    redirect: RedirectTo,
+    client_id: String,
+    scope: String,
+    code_challenge: String,
+}
+
+impl AuthorizationRequest {
+    fn parse(provider: &Provider, query: &str) -> Result<Self, Refusal> {
+        let on_page = |title, detail: &str| Refusal::OnPage {
+            title,
+            detail: detail.to_owned(),
+        };
+        let parameters = unique_parameters(query.as_bytes()).ok_or_else(|| {
+            on_page(
+                "A parameter twice",
+                "The request says one of its parameters twice (RFC 6749 section 3.1).",
+            )
+        })?;
+        let get = |name: &str| parameters.get(name).map(String::as_str).unwrap_or_default();
+        if provider.client(get("client_id")).is_none() {
+            return Err(on_page(
+                "Unknown client",
+                "No client of this client_id is registered here.",
+            ));
+        }
+        let uri = get("redirect_uri");
+        let redirect_uri = Url::parse(uri)
+            .ok()
+            .filter(|_| provider.accepts_redirect_uri(uri))
+            .ok_or_else(|| {
+                on_page(
+                    "redirect_uri_mismatch",
+                    &format!("This redirect_uri is not registered for the client: {uri:?}"),
+                )
+            })?;
+        let redirect = RedirectTo {
+            redirect_uri,
+            state: parameters.get("state").cloned(),
+        };
+
+        let scope = get("scope").to_owned();
+        let wrong = if get("response_type") != "code" {
+            Some(("unsupported_response_type", "response_type must be code"))
+        } else if !matches!(get("response_mode"), "" | "query") {
+            Some(("invalid_request", "response_mode must be query"))
+        } else if !scope.split(' ').any(|scope| scope == "openid") {
+            Some(("invalid_scope", "scope must contain openid"))
+        } else if parameters.contains_key("request") || parameters.contains_key("request_uri") {
+            Some(("request_not_supported", "request objects are not supported"))
+        } else if get("code_challenge_method") != "S256" || get("code_challenge").len() != 43 {
+            Some(("invalid_request", "PKCE with S256 is required (RFC 7636)"))
+        } else {
+            None
+        };
+        if let Some((error, description)) = wrong {
+            return Err(Refusal::ToClient {
+                redirect: Box::new(redirect),
+                error,
+                description,
+            });
+        }
+        Ok(Self {
+            client_id: get("client_id").to_owned(),
+            code_challenge: get("code_challenge").to_owned(),
+            scope,
+            redirect,
+            parameters,
+        })
+    }
+
+    /// This request again, with one step more.
+    fn href(&self, provider: &Provider, step: Option<(&str, &str)>) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        let mut names: Vec<_> = self
+            .parameters
+            .iter()
+            .filter(|(name, _)| *name != "choose")
+            .collect();
+        names.sort();
+        query.extend_pairs(names);
+        query.extend_pairs(step);
+        format!("{}?{}", provider.url("/authorize"), query.finish())
+    }
+}
+
+fn choose_page(provider: &Provider, request: &AuthorizationRequest) -> Response {
+    page(provider, StatusCode::OK, |frame| pages::Choose {
+        frame,
+        client: &request.client_id,
+        choices: provider
+            .people
+            .iter()
+            .map(|person| Choice {
+                person,
+                href: request.href(provider, Some(("choose", &person.email))),
+            })
+            .collect(),
+        cancel_href: request.href(provider, Some(("cancel", "1"))),
+    })
+}
+
+fn consent_page(provider: &Provider, request: &AuthorizationRequest, person: &Person) -> Response {
+    let redirect_uri = &request.redirect.redirect_uri;
+    page(provider, StatusCode::OK, |frame| pages::Consent {
+        frame,
+        client: &request.client_id,
+        back_to: redirect_uri.origin().ascii_serialization(),
+        person,
+        asks: pages::scope_in_words(&request.scope),
+        allow_href: request.href(provider, Some(("user", &person.email))),
+        cancel_href: request.href(provider, Some(("cancel", "1"))),
+        other_href: {
+            let mut again = request.parameters.clone();
+            again.remove("login_hint");
+            again.insert("prompt".to_owned(), "select_account".to_owned());
+            let mut query: Vec<_> = again.iter().filter(|(name, _)| *name != "choose").collect();
+            query.sort();
+            let query = form_urlencoded::Serializer::new(String::new())
+                .extend_pairs(query)
+                .finish();
+            format!("{}?{query}", provider.url("/authorize"))
+        },
+    })
+}
+
+/// The person consents: a code for the client (RFC 6749 section 4.1.2).
+fn grant(provider: &Provider, request: &AuthorizationRequest, person: &Person) -> Response {
+    let nonce = request.parameters.get("nonce").cloned();
+    let fault = provider.fault();
+    let redirect = &request.redirect;
+    if fault == Fault::CallbackErrorServerError {
+        return redirect.error(provider, "server_error", "something broke");
+    }
+    let code = provider.issue_code(Grant {
+        client_id: request.client_id.clone(),
+        redirect_uri: request
+            .parameters
+            .get("redirect_uri")
+            .cloned()
+            .unwrap_or_default(),
+        scope: request.scope.clone(),
+        nonce: nonce.clone(),
+        code_challenge: request.code_challenge.clone(),
+        person: person.clone(),
+        issued_at: provider.now(),
+    });
+
+    let mut url = redirect.redirect_uri.clone();
+    let mut add = |name: &str, value: &str| {
+        url.query_pairs_mut().append_pair(name, value);
+    };
+    match (&redirect.state, fault) {
+        (_, Fault::CallbackMissingState) | (None, _) => {}
+        (Some(state), Fault::CallbackWrongState) => add("state", &other_text(state)),
+        (Some(state), _) => add("state", state),
+    }
+    match fault {
+        Fault::CallbackMissingIss => {}
+        Fault::CallbackWrongIss => add("iss", OTHER_ISSUER),
+        _ => add("iss", &provider.issuer),
+    }
+    add("code", &code);
+    match fault {
+        Fault::CallbackDuplicateCode => add("code", &code),
+        Fault::CallbackCodeAndError => add("error", "access_denied"),
+        Fault::CallbackWithIdToken => {
+            let facts = Facts {
+                issuer: &provider.issuer,
+                client_id: &request.client_id,
+                person,
+                scope: &request.scope,
+                nonce: nonce.as_deref(),
+                access_token: None,
+                now: provider.now(),
+            };
+            add(
+                "id_token",
+                &tokens::id_token(&facts, &provider.keys(), "", Fault::None),
+            );
+        }
+        _ => {}
+    }
+    // As Google does; a client has to ignore what it does not know (RFC 6749 section 4.1.2).
+    add("scope", &request.scope);
+    add("authuser", "0");
+    add("prompt", "consent");
+    back(&url)
+}
+
+/// Text of the same length that is another one.
+fn other_text(text: &str) -> String {
+    let mut bytes: Vec<char> = text.chars().collect();
+    if let Some(middle) = bytes.len().checked_div(2).and_then(|at| bytes.get_mut(at)) {
+        *middle = if *middle == 'A' { 'B' } else { 'A' };
+    }
+    bytes.into_iter().collect()
+}
