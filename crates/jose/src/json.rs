@@ -104,9 +104,12 @@ impl Object {
     /// The value at the end of a path: members joined by dots, numbers for places in a list. An empty path is nowhere.
     #[must_use]
     pub fn at(&self, path: &str) -> Option<&Value> {
-        let (first, rest) = path.split_once('.').unwrap_or((path, ""));
-        let mut at = self.0.get(first)?;
-        for part in rest.split('.').filter(|part| !part.is_empty()) {
+        if path.is_empty() {
+            return None;
+        }
+        let mut parts = path.split('.');
+        let mut at = self.0.get(parts.next()?)?;
+        for part in parts {
             at = match at {
                 Value::Object(members) => members.get(part)?,
                 Value::Array(list) => list.get(part.parse::<usize>().ok()?)?,

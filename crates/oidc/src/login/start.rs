@@ -285,6 +285,9 @@ impl AuthorizationRequest {
         let request_uri = members
             .require_string("request_uri")
             .map_err(|error| PushError::Answer(error.to_string()))?;
+        if request_uri.is_empty() {
+            return Err(PushError::Answer("request_uri is empty".to_owned()));
+        }
         let mut url = self.endpoint;
         url.query_pairs_mut()
             .append_pair("client_id", &provider.client_id)
