@@ -54,7 +54,9 @@ impl PersonClaims {
                 verified_by(provider.preset.email.verified, claims),
             ),
             says_verified: claims.contains("email_verified"),
-            name: text_at(claims, "name").and_then(clean),
+            name: text_at(claims, "name")
+                .or_else(|| text_at(claims, provider.preset.quirks.name_claim))
+                .and_then(clean),
             picture: text_at(claims, "picture").and_then(picture),
             hosted_domain: match provider.preset.email.authoritative {
                 Authoritative::MailboxesAndOrganisations(_) => {

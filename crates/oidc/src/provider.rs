@@ -747,6 +747,8 @@ fn credentials_of(settings: &ProviderSettings, name: &str) -> Result<Credentials
         {
             Err(missing("client_secret"))
         }
+        // RFC 9700 section 2.1.1: a public client is safe by PKCE alone.
+        (_, None, None) if settings.preset.quirks.refuses_pkce => Err(missing("client_secret")),
         (_, None, None) => Ok(Credentials::None),
     }
 }

@@ -261,11 +261,13 @@ impl Callback {
         let mut form = Serializer::new(String::new());
         form.append_pair("grant_type", "authorization_code")
             .append_pair("code", self.code.expose())
-            .append_pair("redirect_uri", &self.redirect_uri)
-            .append_pair(
+            .append_pair("redirect_uri", &self.redirect_uri);
+        if !provider.preset.quirks.refuses_pkce {
+            form.append_pair(
                 "code_verifier",
                 pkce::code_verifier(&self.started.secret).expose(),
             );
+        }
         let authorization = provider.authenticate(metadata, fresh, &mut form)?;
         let endpoint = metadata.token_endpoint.clone();
         Ok(OutboundRequest::post(

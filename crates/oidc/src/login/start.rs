@@ -135,8 +135,10 @@ pub fn start(
     if provider.is_openid() {
         set("nonce", pkce::nonce(&request.secret).expose());
     }
-    set("code_challenge", &challenge);
-    set("code_challenge_method", "S256");
+    if !provider.preset.quirks.refuses_pkce {
+        set("code_challenge", &challenge);
+        set("code_challenge_method", "S256");
+    }
     if provider.form_post {
         set("response_mode", "form_post");
     }

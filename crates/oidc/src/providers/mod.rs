@@ -238,6 +238,11 @@ pub struct Quirks {
     pub refuses_embedded_browsers: bool,
     /// The name comes in a form field `user` beside the code, the first time alone.
     pub name_in_form: bool,
+    /// It refuses token requests with a `code_verifier` (RFC 7636), so that none is sent. Our own secret is then all
+    /// that a stolen code lacks: a client there has one.
+    pub refuses_pkce: bool,
+    /// The claim of its ID tokens and UserInfo that stands for `name`, where it has no `name`.
+    pub name_claim: &'static str,
 }
 
 impl Quirks {
@@ -253,6 +258,8 @@ impl Quirks {
         token_errors: &[],
         refuses_embedded_browsers: false,
         name_in_form: false,
+        refuses_pkce: false,
+        name_claim: "",
     };
 }
 
