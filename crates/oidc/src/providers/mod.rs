@@ -2,11 +2,48 @@
 //!
 //! The sign-in page, the documentation, `vestibule providers`, the configuration and the tests all read this list.
 
+pub mod apple;
+pub mod discord;
+pub mod facebook;
 pub mod generic;
+pub mod github;
+pub mod gitlab;
 pub mod google;
+pub mod linkedin;
+pub mod microsoft;
+pub mod slack;
+pub mod spotify;
+pub mod table;
+pub mod twitch;
+pub mod x;
 
 /// Every preset, in the order in which they are shown.
-pub static ALL: &[&Preset] = &[&google::PRESET, &generic::OPENID, &generic::OAUTH2];
+pub static ALL: &[&Preset] = &[
+    &google::PRESET,
+    &microsoft::PRESET,
+    &apple::PRESET,
+    &github::PRESET,
+    &gitlab::PRESET,
+    &facebook::PRESET,
+    &linkedin::PRESET,
+    &slack::PRESET,
+    &discord::PRESET,
+    &x::PRESET,
+    &twitch::PRESET,
+    &spotify::PRESET,
+    &table::AMAZON,
+    &table::BITBUCKET,
+    &table::DROPBOX,
+    &table::FIGMA,
+    &table::NOTION,
+    &table::REDDIT,
+    &table::ZOOM,
+    &table::KAKAO,
+    &table::LINE,
+    &table::NAVER,
+    &generic::OPENID,
+    &generic::OAUTH2,
+];
 
 /// What is particular about a provider: plain data.
 #[derive(Debug)]
