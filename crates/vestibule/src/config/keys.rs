@@ -219,6 +219,14 @@ pub(super) fn nearest<'a>(name: &str, all: impl Iterator<Item = &'a str>) -> Opt
         .map(|(_, known)| known)
 }
 
+/// The preset whose name was misspelt, if one was: many names are short, and `acme` is no `apple`.
+pub(super) fn nearest_preset(name: &str) -> Option<&'static str> {
+    let all = vestibule_oidc::providers::ALL
+        .iter()
+        .map(|preset| preset.id);
+    nearest(name, all).filter(|known| strsim::damerau_levenshtein(name, known) <= known.len() / 4)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,6 +247,20 @@ mod tests {
             Some("VESTIBULE_PUBLIC_URL")
         );
         assert_eq!(nearest_key("something_else_altogether"), None);
+    }
+
+    #[test]
+    fn a_name_of_ones_own_is_no_misspelt_preset() {
+        for (name, meant) in [
+            ("gogle", Some("google")),
+            ("githbu", Some("github")),
+            ("microsft", Some("microsoft")),
+            ("acme", None),
+            ("y", None),
+            ("corp", None),
+        ] {
+            assert_eq!(nearest_preset(name), meant, "{name}");
+        }
     }
 
     #[test]

@@ -177,7 +177,7 @@ impl Keys<'_, '_> {
         let named = self.text("preset");
         if let Some(named) = &named {
             let Some(preset) = providers::find(named) else {
-                let near = keys::nearest(named, providers::ALL.iter().map(|preset| preset.id));
+                let near = keys::nearest_preset(named);
                 let remedy = near.map_or_else(
                     || "`vestibule providers` lists all of them".to_owned(),
                     |near| format!("did you mean {near}?"),
@@ -208,7 +208,7 @@ impl Keys<'_, '_> {
             (None, None, false) => {
                 let key = self.key("issuer");
                 let (name, variable) = (self.name, keys::variable(&key));
-                let near = keys::nearest(name, providers::ALL.iter().map(|preset| preset.id));
+                let near = keys::nearest_preset(name);
                 let remedy = match near {
                     Some(near) => format!("did you mean [providers.{near}]?"),
                     None => format!(
