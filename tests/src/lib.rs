@@ -3,9 +3,11 @@
 
 mod app;
 mod browser;
+mod imitation;
 mod reasons;
 mod together;
 
 pub use crate::app::{App, Parts, Setup};
 pub use crate::browser::{Answer, Browser};
+pub use crate::imitation::{CLIENT_ID, Imitation, Sent, Wire, imitated};
 pub use crate::reasons::{log_text, reason_of};
