@@ -80,7 +80,7 @@ pub struct Imitation {
     sent: Mutex<Vec<Sent>>,
     nonce: Mutex<Option<String>>,
     token_endpoint: Url,
-    key: RsaKeyPair,
+    key: Signer,
 }
 
 impl Imitation {
@@ -114,7 +114,7 @@ impl Imitation {
             }),
             sent: Mutex::default(),
             nonce: Mutex::default(),
-            key: RsaKeyPair::generate(KeySize::Rsa2048).expect("there is randomness"),
+            key: Signer::new(),
         }
     }
 
@@ -194,7 +194,7 @@ impl Imitation {
         }
         let jwks_uri = wire.metadata.as_ref().map(|metadata| &metadata["jwks_uri"]);
         if jwks_uri.and_then(Value::as_str) == Some(sent.url.as_str()) {
-            return (200, json!({ "keys": [self.public_jwk()] }));
+            return (200, self.key.jwks());
         }
         let access_token = wire.token["body"]["access_token"].as_str();
         assert_eq!(
@@ -218,28 +218,7 @@ impl Imitation {
         claims["exp"] = (now + 600).into();
         let nonce = self.nonce.lock().unwrap_or_else(PoisonError::into_inner);
         claims["nonce"] = nonce.clone().into();
-        let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let header = json!({ "alg": "RS256", "kid": "a-key" });
-        let message = format!("{}.{}", encode(&header), encode(&claims));
-        let mut signature = vec![0; self.key.public_modulus_len()];
-        self.key
-            .sign(
-                &RSA_PKCS1_SHA256,
-                &SystemRandom::new(),
-                message.as_bytes(),
-                &mut signature,
-            )
-            .expect("a 2048-bit key signs a SHA-256 digest");
-        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
-    }
-
-    fn public_jwk(&self) -> Value {
-        let public = self.key.public_key();
-        json!({
-            "kty": "RSA", "use": "sig", "kid": "a-key",
-            "n": URL_SAFE_NO_PAD.encode(public.modulus().big_endian_without_leading_zero()),
-            "e": URL_SAFE_NO_PAD.encode(public.exponent().big_endian_without_leading_zero()),
-        })
+        self.key.sign(&claims)
     }
 }
 
@@ -277,5 +256,40 @@ impl Transport for Imitation {
                 max_age: None,
             })
         })
+    }
+}
+
+/// Signs ID tokens by RS256, by hand.
+pub(crate) struct Signer(RsaKeyPair);
+
+impl Signer {
+    pub(crate) fn new() -> Self {
+        Self(RsaKeyPair::generate(KeySize::Rsa2048).expect("there is randomness"))
+    }
+
+    pub(crate) fn sign(&self, claims: &Value) -> String {
+        let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let header = json!({ "alg": "RS256", "kid": "a-key" });
+        let message = format!("{}.{}", encode(&header), encode(claims));
+        let mut signature = vec![0; self.0.public_modulus_len()];
+        self.0
+            .sign(
+                &RSA_PKCS1_SHA256,
+                &SystemRandom::new(),
+                message.as_bytes(),
+                &mut signature,
+            )
+            .expect("a 2048-bit key signs a SHA-256 digest");
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+
+    /// The set that holds its public half (RFC 7517 section 5).
+    pub(crate) fn jwks(&self) -> Value {
+        let public = self.0.public_key();
+        json!({ "keys": [{
+            "kty": "RSA", "use": "sig", "kid": "a-key",
+            "n": URL_SAFE_NO_PAD.encode(public.modulus().big_endian_without_leading_zero()),
+            "e": URL_SAFE_NO_PAD.encode(public.exponent().big_endian_without_leading_zero()),
+        }] })
     }
 }

@@ -6,6 +6,7 @@ mod browser;
 mod imitation;
 mod reasons;
 mod together;
+pub mod trust;
 
 pub use crate::app::{App, Parts, Setup};
 pub use crate::browser::{Answer, Browser};

@@ -16,6 +16,7 @@ use http::{Request, StatusCode, header};
 use serde_json::{Value, json};
 use url::Url;
 use vestibule::oidc::providers::{ALL, Preset};
+use vestibule_tests::trust::{self, Here, Said};
 use vestibule_tests::{
     Answer, App, Browser, CLIENT_ID, Imitation, Parts, Setup, imitated, reason_of,
 };
@@ -810,5 +811,103 @@ async fn microsofts_address_is_verified_by_xms_edov_alone() {
         } else {
             at.refused(&browser, &answer, "email_unverified", "email_unverified");
         }
+    }
+}
+
+// ---- The pages ------------------------------------------------------------------------------------------------------
+
+/// What the address of each preset counts as, by what is said: no address, no word, false, "true", true, and true of its
+/// own domain. N: none, U: unverified, V: verified, A: authoritative. Written by hand: a second opinion.
+const TRUST: &[(&str, &str)] = &[
+    ("google", "NUUUVA"),
+    ("microsoft", "NUUVVA"),
+    ("apple", "NUUVVV"),
+    ("github", "NUUUVA"),
+    ("gitlab", "NUUUVA"),
+    ("facebook", "NUUUUU"),
+    ("linkedin", "NUUUVV"),
+    ("slack", "NUUUVA"),
+    ("discord", "NUUUVV"),
+    ("x", "NVVVVV"),
+    ("twitch", "NUUUVV"),
+    ("spotify", "NUUUUU"),
+    ("amazon", "NUUUUU"),
+    ("bitbucket", "NNNNNN"),
+    ("dropbox", "NUUUUU"),
+    ("figma", "NUUUUU"),
+    ("notion", "NUUUUU"),
+    ("reddit", "NNNNNN"),
+    ("zoom", "NUUUUU"),
+    ("kakao", "NUUUUU"),
+    ("line", "NNNNNN"),
+    ("naver", "NUUUUU"),
+    ("openid", "NUUUVA"),
+    ("oauth2", "NUUUVA"),
+];
+
+/// What follows: nobody has the address; an account owns it and `linking` is `never`, `ask`, `verified`.
+const FOLLOWS: &[(char, [&str; 4])] = &[
+    ('N', ["`email_missing`"; 4]),
+    ('U', ["`email_unverified`"; 4]),
+    (
+        'V',
+        [
+            "new account, owning it",
+            "`account_exists`",
+            "asks its owner",
+            "asks its owner",
+        ],
+    ),
+    (
+        'A',
+        [
+            "new account, owning it",
+            "`account_exists`",
+            "asks its owner",
+            "**linked**",
+        ],
+    ),
+];
+
+// S56
+#[test]
+fn every_cell_of_the_trust_matrix_is_what_was_written_by_hand() {
+    let ids: Vec<&str> = ALL.iter().map(|preset| preset.id).collect();
+    let by_hand: Vec<&str> = TRUST.iter().map(|(id, _)| *id).collect();
+    assert_eq!(ids, by_hand);
+    for (preset, (_, classes)) in ALL.iter().zip(TRUST) {
+        assert_eq!(classes.len(), Said::ALL.len());
+        for (said, class) in Said::ALL.into_iter().zip(classes.chars()) {
+            let facts = trust::heard(preset, said);
+            let (_, follows) = FOLLOWS.iter().find(|(known, _)| *known == class).unwrap();
+            for (here, expected) in Here::ALL.into_iter().zip(follows) {
+                let decision = trust::decided(&facts, here);
+                assert_eq!(
+                    trust::outcome(&decision),
+                    *expected,
+                    "{} {said:?} {here:?}",
+                    preset.id
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_pages_about_providers_say_what_the_presets_say() {
+    let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    for (name, text) in [
+        ("email-trust.md", trust::email_trust()),
+        ("providers.md", trust::providers()),
+    ] {
+        let path = docs.join(name);
+        if std::env::var_os("VESTIBULE_TEST_RENEW").is_some() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let found = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            found == text,
+            "docs/{name} is not what the presets say; renew it with VESTIBULE_TEST_RENEW=1 cargo test -p vestibule-tests --test providers"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Spotify.
 //!
 //! The subject is `account_id`, which never changes; Spotify says not to link accounts by `id`. The address is, by
-//! Spotify's own words, unverified.
+//! Spotify's own words, unverified, and a member that it has deprecated.
 
 use super::{
     Authoritative, ClaimPaths, ClientAuthMethod, EmailTrust, Endpoints, Facts, OAuth2, Preset,
