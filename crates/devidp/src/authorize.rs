@@ -15,7 +15,7 @@ use crate::{
     pages::{self, Choice},
     people::Person,
     provider::{Grant, Provider},
-    routes::{Shared, back, page, refused, unique_parameters},
+    routes::{Shared, back, page, refused, self_posting_page, unique_parameters},
     tokens::{self, Facts},
 };
 
@@ -71,24 +71,42 @@ pub(crate) async fn authorize(State(provider): Shared, RawQuery(query): RawQuery
     }
 }
 
+/// How an answer gets to the client.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum ResponseMode {
+    /// In the query of a redirect.
+    Query,
+    /// By a form that the browser posts (OAuth 2.0 Form Post Response Mode).
+    FormPost,
+}
+
 /// Where an answer to the client goes, once the address is known to be its own.
 struct RedirectTo {
     redirect_uri: Url,
     state: Option<String>,
+    response_mode: ResponseMode,
 }
 
 impl RedirectTo {
     /// RFC 6749 section 4.1.2.1, with `iss` (RFC 9207).
     fn error(&self, provider: &Provider, error: &str, description: &str) -> Response {
-        let mut url = self.redirect_uri.clone();
-        url.query_pairs_mut()
-            .append_pair("error", error)
-            .append_pair("error_description", description);
+        let mut answer = vec![("error", error), ("error_description", description)];
         if let Some(state) = &self.state {
-            url.query_pairs_mut().append_pair("state", state);
+            answer.push(("state", state));
         }
-        url.query_pairs_mut().append_pair("iss", &provider.issuer);
-        back(&url)
+        answer.push(("iss", &provider.issuer));
+        self.send(provider, &answer)
+    }
+
+    fn send(&self, provider: &Provider, answer: &[(&str, &str)]) -> Response {
+        match self.response_mode {
+            ResponseMode::Query => {
+                let mut url = self.redirect_uri.clone();
+                url.query_pairs_mut().extend_pairs(answer);
+                back(&url)
+            }
+            ResponseMode::FormPost => self_posting_page(provider, &self.redirect_uri, answer),
+        }
     }
 }
 
@@ -140,16 +158,25 @@ impl AuthorizationRequest {
                     &format!("This redirect_uri is not registered for the client: {uri:?}"),
                 )
             })?;
+        let response_mode = match get("response_mode") {
+            "" | "query" => Some(ResponseMode::Query),
+            "form_post" => Some(ResponseMode::FormPost),
+            _ => None,
+        };
         let redirect = RedirectTo {
             redirect_uri,
             state: parameters.get("state").cloned(),
+            response_mode: response_mode.unwrap_or(ResponseMode::Query),
         };
 
         let scope = get("scope").to_owned();
         let wrong = if get("response_type") != "code" {
             Some(("unsupported_response_type", "response_type must be code"))
-        } else if !matches!(get("response_mode"), "" | "query") {
-            Some(("invalid_request", "response_mode must be query"))
+        } else if response_mode.is_none() {
+            Some((
+                "invalid_request",
+                "response_mode must be query or form_post",
+            ))
         } else if !scope.split(' ').any(|scope| scope == "openid") {
             Some(("invalid_scope", "scope must contain openid"))
         } else if parameters.contains_key("request") || parameters.contains_key("request_uri") {
@@ -252,10 +279,8 @@ fn grant(provider: &Provider, request: &AuthorizationRequest, person: &Person) -
         issued_at: provider.now(),
     });
 
-    let mut url = redirect.redirect_uri.clone();
-    let mut add = |name: &str, value: &str| {
-        url.query_pairs_mut().append_pair(name, value);
-    };
+    let mut answer: Vec<(&str, String)> = Vec::new();
+    let mut add = |name, value: &str| answer.push((name, value.to_owned()));
     match (&redirect.state, fault) {
         (_, Fault::CallbackMissingState) | (None, _) => {}
         (Some(state), Fault::CallbackWrongState) => add("state", &other_text(state)),
@@ -291,7 +316,17 @@ fn grant(provider: &Provider, request: &AuthorizationRequest, person: &Person) -
     add("scope", &request.scope);
     add("authuser", "0");
     add("prompt", "consent");
-    back(&url)
+    if redirect.response_mode == ResponseMode::FormPost
+        && person.tells_name_once
+        && provider.is_first_answer(&request.client_id, person)
+    {
+        add("user", &person.user_field());
+    }
+    let answer: Vec<_> = answer
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    redirect.send(provider, &answer)
 }
 
 /// Text of the same length that is another one.

@@ -50,6 +50,15 @@ pub(crate) struct Consent<'a> {
     pub(crate) other_href: String,
 }
 
+/// The answer on its way to the client, in a form that sends itself.
+#[derive(Debug, Template)]
+#[template(path = "form_post.html")]
+pub(crate) struct FormPost<'a> {
+    pub(crate) frame: Frame<'a>,
+    pub(crate) action: &'a str,
+    pub(crate) fields: &'a [(&'a str, &'a str)],
+}
+
 /// A request that must not lead back to the client.
 #[derive(Debug, Template)]
 #[template(path = "refused.html")]

@@ -1,7 +1,9 @@
 //! The people who can sign in at the stand-in.
 
+use serde_json::json;
+
 /// Somebody with an account at the stand-in. There is no password: whoever opens the page is whom they choose to be.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Person {
     /// `sub`: the stable identifier, 21 digits like Google's.
     pub sub: String,
@@ -15,9 +17,17 @@ pub struct Person {
     pub picture: Option<String>,
     /// `hd`: the Google Workspace domain, for an account that belongs to one.
     pub hosted_domain: Option<String>,
+    /// Whether the first answer to a client by `form_post` has a `user` field with name and address, and no later one, as at Apple.
+    pub tells_name_once: bool,
 }
 
 impl Person {
+    /// The `user` field of Apple: the only place where it tells a name.
+    pub(crate) fn user_field(&self) -> String {
+        let (first, last) = self.name.split_once(' ').unwrap_or((&self.name, ""));
+        json!({ "name": { "firstName": first, "lastName": last }, "email": self.email }).to_string()
+    }
+
     /// The letters in place of a picture: those of the first and the last name.
     pub(crate) fn initials(&self) -> String {
         let mut words = self.name.split_whitespace();
@@ -38,8 +48,7 @@ pub fn default_people() -> Vec<Person> {
         email: email.to_owned(),
         email_verified: true,
         name: name.to_owned(),
-        picture: None,
-        hosted_domain: None,
+        ..Person::default()
     };
     vec![
         person("108204268033311374519", "alice@example.com", "Alice Adams"),

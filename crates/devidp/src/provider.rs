@@ -152,7 +152,8 @@ impl<T> Recent<T> {
         }
     }
 
-    fn insert(&mut self, key: String, value: T) {
+    /// Whether it was new.
+    fn insert(&mut self, key: String, value: T) -> bool {
         // The order also names what was taken since; it is cut by its own length, so that both are bounded.
         while self.order.len() >= self.kept {
             if let Some(oldest) = self.order.pop_front() {
@@ -160,7 +161,7 @@ impl<T> Recent<T> {
             }
         }
         self.order.push_back(key.clone());
-        self.entries.insert(key, value);
+        self.entries.insert(key, value).is_none()
     }
 }
 
@@ -190,6 +191,8 @@ pub(crate) struct Provider {
     pub(crate) counts: Counts,
     codes: Mutex<Recent<Grant>>,
     tokens: Mutex<Recent<Access>>,
+    /// Who signed in to which client before.
+    known_to: Mutex<Recent<()>>,
     last_token_request: Mutex<Option<SeenTokenRequest>>,
     /// The honest token answer that a faulty redirect leads to.
     pub(crate) elsewhere: Mutex<Option<String>>,
@@ -237,6 +240,7 @@ impl Provider {
             counts: Counts::default(),
             codes: Mutex::new(Recent::new(KEPT)),
             tokens: Mutex::new(Recent::new(KEPT)),
+            known_to: Mutex::new(Recent::new(KEPT)),
             last_token_request: Mutex::new(None),
             elsewhere: Mutex::new(None),
             stopped,
@@ -299,6 +303,11 @@ impl Provider {
         let grant = lock(&self.codes).entries.remove(code)?;
         let age = self.now().saturating_sub(grant.issued_at);
         (age <= CODE_SECONDS).then_some(grant)
+    }
+
+    /// Whether a client had no answer about this person yet.
+    pub(crate) fn is_first_answer(&self, client_id: &str, person: &Person) -> bool {
+        lock(&self.known_to).insert(format!("{client_id} {}", person.sub), ())
     }
 
     /// Issues an access token.

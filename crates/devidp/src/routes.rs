@@ -103,7 +103,7 @@ fn metadata_of(provider: &Provider) -> Value {
         "userinfo_endpoint": at("/userinfo"),
         "jwks_uri": at("/jwks"),
         "response_types_supported": ["code"],
-        "response_modes_supported": ["query"],
+        "response_modes_supported": ["query", "form_post"],
         "grant_types_supported": ["authorization_code"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
@@ -277,9 +277,36 @@ pub(crate) fn page<'a, T: Template>(
     status: StatusCode,
     build: impl FnOnce(Frame<'a>) -> T,
 ) -> Response {
+    page_under(provider, status, "form-action 'self'", "no-referrer", build)
+}
+
+/// A page whose form the browser posts to the client, at once where it runs scripts (Form Post Response Mode, section 2).
+pub(crate) fn self_posting_page(
+    provider: &Provider,
+    redirect_uri: &Url,
+    fields: &[(&str, &str)],
+) -> Response {
+    // No `form-action`: browsers hold it against every redirect after the form too, and where the client redirects to is
+    // its own affair. The referrer policy lets the client see our `Origin`, as at Apple; without it there is `null`.
+    page_under(provider, StatusCode::OK, "", "strict-origin", |frame| {
+        pages::FormPost {
+            frame,
+            action: redirect_uri.as_str(),
+            fields,
+        }
+    })
+}
+
+fn page_under<'a, T: Template>(
+    provider: &'a Provider,
+    status: StatusCode,
+    form_action: &str,
+    referrer_policy: &'static str,
+    build: impl FnOnce(Frame<'a>) -> T,
+) -> Response {
     let nonce = tokens::random::<16>();
     let policy = format!(
-        "default-src 'none'; style-src 'nonce-{nonce}'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; img-src data:; base-uri 'none'; frame-ancestors 'none'; {form_action}"
     );
     let frame = Frame {
         nonce,
@@ -295,7 +322,7 @@ pub(crate) fn page<'a, T: Template>(
         (header::CACHE_CONTROL, "no-store".to_owned()),
         (header::CONTENT_SECURITY_POLICY, policy),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
-        (header::REFERRER_POLICY, "no-referrer".to_owned()),
+        (header::REFERRER_POLICY, referrer_policy.to_owned()),
     ];
     (status, headers, html).into_response()
 }

@@ -77,6 +77,21 @@ fn value_of<'a>(parameters: &'a [(String, String)], name: &str) -> Option<&'a st
         .map(|(_, value)| value.as_str())
 }
 
+/// The fields that a page posts to the client. Its values are such that nothing in them but `&quot;` is escaped in HTML.
+async fn posted_back(response: Response) -> Vec<(String, String)> {
+    assert_eq!(response.status(), StatusCode::OK);
+    let page = response.text().await.unwrap();
+    assert!(page.contains(&format!(r#"<form method="post" action="{REDIRECT_URI}">"#)));
+    page.lines()
+        .filter_map(|line| line.strip_prefix(r#"<input type="hidden" name=""#))
+        .filter_map(|line| line.strip_suffix(r#"">"#))
+        .map(|line| {
+            let (name, value) = line.split_once(r#"" value=""#).unwrap();
+            (name.to_owned(), value.replace("&#34;", "\""))
+        })
+        .collect()
+}
+
 async fn code(idp: &DevIdp) -> String {
     let response = authorize(idp, &[("user", "alice@example.com")]).await;
     value_of(&brought_back(&response), "code")
@@ -460,4 +475,71 @@ async fn an_address_where_nothing_is_answers_with_a_page() {
         .unwrap();
     assert_eq!(answer.status(), StatusCode::NOT_FOUND);
     assert!(answer.text().await.unwrap().contains("Nothing is here"));
+}
+
+#[tokio::test]
+async fn an_answer_by_form_post_is_a_page_that_posts_itself_and_nothing_of_it_is_in_an_address() {
+    let idp = started().await;
+    let response = authorize(
+        &idp,
+        &[
+            ("response_mode", "form_post"),
+            ("user", "alice@example.com"),
+        ],
+    )
+    .await;
+    assert!(response.headers().get("location").is_none());
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    let policy = response.headers()["content-security-policy"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let nonce = policy.split("script-src 'nonce-").nth(1).unwrap();
+    let nonce = nonce.split('\'').next().unwrap().to_owned();
+    assert!(!policy.contains("form-action") && !policy.contains("unsafe"));
+    let fields = posted_back(response).await;
+    assert_eq!(value_of(&fields, "state"), Some("s-1"));
+    assert_eq!(value_of(&fields, "iss"), Some(idp.issuer()));
+    assert_eq!(value_of(&fields, "user"), None);
+    let answer = redeem(&idp, &honest_form(value_of(&fields, "code").unwrap())).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+
+    let cancelled = authorize(&idp, &[("response_mode", "form_post"), ("cancel", "1")]).await;
+    let page = cancelled.text().await.unwrap();
+    assert!(!page.contains(&nonce), "a nonce is for one page");
+    assert!(page.contains(r#"name="error" value="access_denied""#));
+    assert!(page.contains(r#"name="state" value="s-1""#) && !page.contains(r#"name="code""#));
+}
+
+#[tokio::test]
+async fn a_name_that_is_told_once_comes_with_the_first_form_post_to_each_client_alone() {
+    let idp = DevIdp::builder()
+        .client("client", "s e:cret")
+        .client("other", "secret")
+        .people(vec![Person {
+            sub: "1".to_owned(),
+            email: "ann@example.com".to_owned(),
+            name: "Ann \"A\" Bo".to_owned(),
+            tells_name_once: true,
+            ..Person::default()
+        }])
+        .start()
+        .await
+        .unwrap();
+    let user = async |changes: &[(&'static str, &'static str)]| {
+        let changes = [&[("response_mode", "form_post"), ("user", "1")], changes].concat();
+        let fields = posted_back(authorize(&idp, &changes).await).await;
+        assert!(value_of(&fields, "code").is_some());
+        value_of(&fields, "user").map(|user| serde_json::from_str::<Value>(user).unwrap())
+    };
+    // A redirect has no such field, and does not use it up.
+    let redirect = authorize(&idp, &[("user", "1")]).await;
+    assert_eq!(value_of(&brought_back(&redirect), "user"), None);
+    let told = serde_json::json!({
+        "name": { "firstName": "Ann", "lastName": "\"A\" Bo" },
+        "email": "ann@example.com",
+    });
+    assert_eq!(user(&[]).await, Some(told.clone()));
+    assert_eq!(user(&[]).await, None);
+    assert_eq!(user(&[("client_id", "other")]).await, Some(told));
 }

@@ -258,8 +258,7 @@ fn person(number: u32) -> Person {
         email: email(number),
         email_verified: true,
         name: format!("Person {number}"),
-        picture: None,
-        hosted_domain: None,
+        ..Person::default()
     }
 }
 
