@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Barrier;
 use vestibule::accounts::{
     Account, AddKey, Applied, ApplyError, BoxFuture, Claim, EmailKey, Grant, GrantId, HandOver,
-    Identity, Known, NewPasswordUser, RedeemError, Redemption, RegisterError, RotateError, Rotated,
-    Rotation, SecretCheck, SessionHash, SessionId, SessionKey, SignIn, SignedIn, StateHash, Store,
-    StoreError, StoredKey, Timestamp, UnlinkError, User, UserId, UserPage, UserQuery,
+    Identity, Invitation, InviteError, Known, NewPasswordUser, RedeemError, Redemption,
+    RegisterError, RotateError, Rotated, Rotation, SecretCheck, SessionHash, SessionId, SessionKey,
+    SignIn, SignedIn, StateHash, Store, StoreError, StoredKey, Timestamp, UnlinkError, User,
+    UserId, UserPage, UserQuery,
 };
 use vestibule_store::SqliteStore;
 
@@ -44,9 +45,10 @@ impl Store for Together {
         issuer: String,
         subject: String,
         email: Option<EmailKey>,
+        now: Timestamp,
     ) -> BoxFuture<'_, Result<Known, StoreError>> {
         Box::pin(async move {
-            let known = self.store.known(issuer, subject, email).await;
+            let known = self.store.known(issuer, subject, email, now).await;
             if self.read.fetch_add(1, Ordering::SeqCst) < self.readers {
                 self.all_have_read.wait().await;
             }
@@ -72,6 +74,9 @@ impl Store for Together {
         fn set_superuser(user: UserId, superuser: bool, now: Timestamp) -> Result<Option<User>, StoreError>;
         fn unlink(account: Account, issuer: String, subject: String, now: Timestamp) -> Result<bool, UnlinkError>;
         fn register(user: NewPasswordUser, now: Timestamp) -> Result<User, RegisterError>;
+        fn invite(invitation: Invitation) -> Result<(), InviteError>;
+        fn invitations(after: Option<Invitation>, limit: u32) -> Result<Vec<Invitation>, StoreError>;
+        fn withdraw_invitation(email: EmailKey) -> Result<bool, StoreError>;
         fn signing_keys() -> Result<Vec<StoredKey>, StoreError>;
         fn add_signing_key(key: StoredKey, retire_others_at: Timestamp, add: AddKey) -> Result<bool, StoreError>;
         fn revoke_signing_key(kid: String, replacement: StoredKey, now: Timestamp) -> Result<bool, StoreError>;

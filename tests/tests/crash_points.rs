@@ -31,10 +31,10 @@ use tempfile::TempDir;
 use url::Url;
 use vestibule::accounts::{
     Account, AddKey, Applied, ApplyError, BoxFuture, Claim, Decide, EmailKey, Grant, GrantId,
-    HandOver, Identity, Known, NewPasswordUser, RedeemError, Redemption, RegisterError,
-    RotateError, Rotated, Rotation, SecretCheck, SessionHash, SessionId, SessionKey, SignIn,
-    SignedIn, StateHash, Store, StoreError, StoredKey, Timestamp, UnlinkError, User, UserId,
-    UserPage, UserQuery,
+    HandOver, Identity, Invitation, InviteError, Known, NewPasswordUser, RedeemError, Redemption,
+    RegisterError, RotateError, Rotated, Rotation, SecretCheck, SessionHash, SessionId, SessionKey,
+    SignIn, SignedIn, StateHash, Store, StoreError, StoredKey, Timestamp, UnlinkError, User,
+    UserId, UserPage, UserQuery,
 };
 use vestibule::clock::TestClock;
 use vestibule::config::{Config, Database, Flags, Sources};
@@ -95,9 +95,9 @@ macro_rules! verbs {
 impl Store for DyingStore {
     verbs! {
         fn claim_state(state: StateHash, now: Timestamp) -> Result<Claim, StoreError>;
-        fn known(issuer: String, subject: String, email: Option<EmailKey>) -> Result<Known, StoreError>;
+        fn known(issuer: String, subject: String, email: Option<EmailKey>, now: Timestamp) -> Result<Known, StoreError>;
         fn apply(sign_in: SignIn) -> Result<Applied, ApplyError>;
-        fn admit(issuer: String, subject: String, email: Option<EmailKey>, decide: Decide) -> Result<Option<Applied>, ApplyError>;
+        fn admit(issuer: String, subject: String, email: Option<EmailKey>, now: Timestamp, decide: Decide) -> Result<Option<Applied>, ApplyError>;
         fn session(key: SessionKey, now: Timestamp) -> Result<Option<SignedIn>, StoreError>;
         fn touch_session(id: SessionId, now: Timestamp) -> Result<(), StoreError>;
         fn end_session(hash: SessionHash) -> Result<Option<SessionId>, StoreError>;
@@ -113,6 +113,9 @@ impl Store for DyingStore {
         fn set_superuser(user: UserId, superuser: bool, now: Timestamp) -> Result<Option<User>, StoreError>;
         fn unlink(account: Account, issuer: String, subject: String, now: Timestamp) -> Result<bool, UnlinkError>;
         fn register(user: NewPasswordUser, now: Timestamp) -> Result<User, RegisterError>;
+        fn invite(invitation: Invitation) -> Result<(), InviteError>;
+        fn invitations(after: Option<Invitation>, limit: u32) -> Result<Vec<Invitation>, StoreError>;
+        fn withdraw_invitation(email: EmailKey) -> Result<bool, StoreError>;
         fn signing_keys() -> Result<Vec<StoredKey>, StoreError>;
         fn add_signing_key(key: StoredKey, retire_others_at: Timestamp, add: AddKey) -> Result<bool, StoreError>;
         fn revoke_signing_key(kid: String, replacement: StoredKey, now: Timestamp) -> Result<bool, StoreError>;

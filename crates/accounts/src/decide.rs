@@ -84,7 +84,7 @@ impl Policy {
     /// Whether a stranger without an address is refused: where an address is required, or decides who may come.
     #[must_use]
     pub fn needs_address(&self) -> bool {
-        self.require_email || matches!(self.signup, Signup::Domains(_))
+        self.require_email || matches!(self.signup, Signup::Domains(_) | Signup::Invite)
     }
 }
 
@@ -104,6 +104,8 @@ pub enum Linking {
 pub enum Signup {
     /// Everybody.
     Open,
+    /// Whoever comes with a verified address for which there is an invitation.
+    Invite,
     /// Verified addresses of these domains, lower-case ASCII, exact.
     Domains(Vec<String>),
     /// Nobody.
@@ -131,6 +133,8 @@ pub enum Decision {
         owning: Option<EmailAddress>,
         /// The unverified claimant of that address.
         evict: Option<Account>,
+        /// Whether it rests on an invitation for that address, which is used up by it.
+        by_invitation: bool,
     },
     /// Give the identity to this user.
     Link(Account),
@@ -182,7 +186,7 @@ fn stranger(facts: &IdentityFacts, known: &Known, policy: &Policy) -> Decision {
         EmailFact::Absent if policy.require_email => Decision::Refuse(Refusal::EmailMissing),
         // The same whether or not the address is known here: an unverified claim must not tell who has an account.
         EmailFact::Unverified if policy.require_email => Decision::Refuse(Refusal::EmailUnverified),
-        EmailFact::Absent | EmailFact::Unverified => create(facts, policy, None, None),
+        EmailFact::Absent | EmailFact::Unverified => create(facts, known, policy, None, None),
         EmailFact::Verified {
             address,
             authoritative,
@@ -193,9 +197,9 @@ fn stranger(facts: &IdentityFacts, known: &Known, policy: &Policy) -> Decision {
                 Linking::Ask | Linking::Verified if claimant.is_active => {
                     Decision::AskClaimant(claimant)
                 }
-                _ => create(facts, policy, Some(address), Some(claimant)),
+                _ => create(facts, known, policy, Some(address), Some(claimant)),
             },
-            (None, None) => create(facts, policy, Some(address), None),
+            (None, None) => create(facts, known, policy, Some(address), None),
         },
     }
 }
@@ -215,20 +219,26 @@ fn owned(owner: Account, authoritative: bool, linking: Linking) -> Decision {
 /// The sign-up policy, then a new user.
 fn create(
     facts: &IdentityFacts,
+    known: &Known,
     policy: &Policy,
     owning: Option<&EmailAddress>,
     evict: Option<Account>,
 ) -> Decision {
     match &policy.signup {
+        // An invitation is for a verified address: whoever owns none after this was not invited.
+        Signup::Invite if owning.is_none() || !known.invited => {
+            return Decision::Refuse(Refusal::SignupClosed);
+        }
         Signup::Closed => return Decision::Refuse(Refusal::SignupClosed),
         Signup::Domains(domains) if !is_of(facts, owning, domains) => {
             return Decision::Refuse(Refusal::DomainNotAllowed);
         }
-        Signup::Open | Signup::Domains(_) => {}
+        Signup::Open | Signup::Invite | Signup::Domains(_) => {}
     }
     Decision::Create {
         owning: owning.cloned(),
         evict,
+        by_invitation: policy.signup == Signup::Invite,
     }
 }
 

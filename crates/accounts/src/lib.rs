@@ -24,11 +24,12 @@ pub use crate::ids::{
     UserId,
 };
 pub use crate::records::{
-    Account, Act, Applied, Identity, IdentityRecord, Known, NewPasswordUser, NewSession, NewUser,
-    PasswordHash, Session, SignIn, SignedIn, StoredKey, User, UserPage, UserQuery, UserVersion,
+    Account, Act, Applied, Identity, IdentityRecord, Invitation, Known, NewPasswordUser,
+    NewSession, NewUser, PasswordHash, Session, SignIn, SignedIn, StoredKey, User, UserPage,
+    UserQuery, UserVersion,
 };
 pub use crate::store::{
-    AddKey, ApplyError, BoxFuture, Claim, Decide, RedeemError, RegisterError, RotateError,
-    SecretCheck, Store, StoreError, UnlinkError,
+    AddKey, ApplyError, BoxFuture, Claim, Decide, InviteError, RedeemError, RegisterError,
+    RotateError, SecretCheck, Store, StoreError, UnlinkError,
 };
 pub use vestibule_oidc::Timestamp;

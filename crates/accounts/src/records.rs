@@ -134,6 +134,19 @@ pub struct Known {
     pub owner: Option<Account>,
     /// An unverified password user that claims the address; the oldest where there are several.
     pub claimant: Option<Account>,
+    /// Whether there is an invitation for the address that has not expired.
+    pub invited: bool,
+}
+
+/// Leave to sign up for whoever comes with this address, verified.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Invitation {
+    /// The address as the operator wrote it.
+    pub email: EmailAddress,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// From when it lets nobody in.
+    pub expires_at: Timestamp,
 }
 
 /// A user to be made.
@@ -205,11 +218,14 @@ pub enum Act {
     /// The identity is this user's: refresh its claims.
     SignIn(Account),
     /// Make the user and the identity. `evict` is the claimant whose password, sessions, pending changes and claim go.
+    /// An invitation for the address that the user owns is used up in any case.
     Create {
         /// The user to be made.
         user: NewUser,
         /// The claimant who loses the address, as it was decided on.
         evict: Option<Account>,
+        /// Whether it was decided on an invitation, which must still be there.
+        by_invitation: bool,
     },
     /// Give this user the identity.
     Link(Account),

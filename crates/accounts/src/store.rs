@@ -10,8 +10,8 @@ use crate::email::EmailKey;
 use crate::grants::{Grant, HandOver, Redemption, Rotated, Rotation, SessionKey};
 use crate::ids::{GrantId, SessionHash, SessionId, StateHash, UserId};
 use crate::records::{
-    Account, Applied, Identity, Known, NewPasswordUser, SignIn, SignedIn, StoredKey, User,
-    UserPage, UserQuery,
+    Account, Applied, Identity, Invitation, Known, NewPasswordUser, SignIn, SignedIn, StoredKey,
+    User, UserPage, UserQuery,
 };
 use vestibule_oidc::Timestamp;
 
@@ -73,6 +73,18 @@ pub enum UnlinkError {
 pub enum RegisterError {
     /// Somebody owns or claims the address.
     #[error("the address belongs to somebody")]
+    Exists,
+    /// The database could not.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why nobody was invited.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InviteError {
+    /// A user owns the address.
+    #[error("the address belongs to a user already")]
     Exists,
     /// The database could not.
     #[error(transparent)]
@@ -168,17 +180,18 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> BoxFuture<'_, Result<Claim, StoreError>>;
 
-    /// Reads in one snapshot what is known about an identity and its verified address.
+    /// Reads in one snapshot what is known about an identity and its verified address, at this time.
     fn known(
         &self,
         issuer: String,
         subject: String,
         email: Option<EmailKey>,
+        now: Timestamp,
     ) -> BoxFuture<'_, Result<Known, StoreError>>;
 
     /// Writes a whole sign-in: user, identity, session, the end of the old session, and the claim, or none of them.
-    /// A user that is not as it was decided on, or not active, is [`ApplyError::Stale`]; a taken identity or address
-    /// is [`ApplyError::Conflict`].
+    /// A user that is not as it was decided on, or not active, is [`ApplyError::Stale`], and so is an invitation that it
+    /// was decided on and that is gone or over; a taken identity or address is [`ApplyError::Conflict`].
     fn apply(&self, sign_in: SignIn) -> BoxFuture<'_, Result<Applied, ApplyError>>;
 
     /// Reads what is known about an identity and its verified address, lets `decide` say what follows, and writes it.
@@ -191,12 +204,13 @@ pub trait Store: Send + Sync + 'static {
         issuer: String,
         subject: String,
         email: Option<EmailKey>,
+        now: Timestamp,
         mut decide: Decide,
     ) -> BoxFuture<'_, Result<Option<Applied>, ApplyError>> {
         Box::pin(async move {
             let mut outcome = Err(ApplyError::Stale);
             for _ in 0..DECISIONS {
-                let known = self.known(issuer.clone(), subject.clone(), email.clone());
+                let known = self.known(issuer.clone(), subject.clone(), email.clone(), now);
                 let Some(sign_in) = decide(&known.await?) else {
                     return Ok(None);
                 };
@@ -298,6 +312,20 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> BoxFuture<'_, Result<User, RegisterError>>;
 
+    /// Invites whoever comes with this address, verified. It takes the place of an earlier invitation for the address,
+    /// whatever its spelling. A claim to the address hinders nobody.
+    fn invite(&self, invitation: Invitation) -> BoxFuture<'_, Result<(), InviteError>>;
+
+    /// So many invitations at most, those that are over included, the oldest first; only those that come after `after`.
+    fn invitations(
+        &self,
+        after: Option<Invitation>,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<Invitation>, StoreError>>;
+
+    /// Takes back the invitation for an address; whether there was one.
+    fn withdraw_invitation(&self, email: EmailKey) -> BoxFuture<'_, Result<bool, StoreError>>;
+
     /// Our signing keys, the oldest first.
     fn signing_keys(&self) -> BoxFuture<'_, Result<Vec<StoredKey>, StoreError>>;
 
@@ -326,8 +354,8 @@ pub trait Store: Send + Sync + 'static {
         previous: Option<[u8; 32]>,
     ) -> BoxFuture<'_, Result<SecretCheck, StoreError>>;
 
-    /// Removes what is over: sessions, grants and claims past their end, keys past theirs, codes a day past theirs. In
-    /// chunks, so that logins go on between them. How many rows went.
+    /// Removes what is over: sessions, grants, invitations and claims past their end, keys past theirs, codes a day past
+    /// theirs. In chunks, so that logins go on between them. How many rows went.
     fn prune(&self, now: Timestamp) -> BoxFuture<'_, Result<u64, StoreError>>;
 
     /// Whether the database answers and takes writes.

@@ -24,6 +24,7 @@
 )]
 
 mod grants;
+mod invitations;
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -40,6 +41,8 @@ use vestibule_accounts::{
 };
 
 pub use self::grants::*;
+pub use self::invitations::*;
+
 use self::grants::{CLIENT, new_code, new_grant, redemption, rotation};
 
 /// Makes a test of each behaviour in [`conformance`](crate::conformance).
@@ -133,6 +136,19 @@ macro_rules! conformance_tests {
             a_search_takes_its_text_literally_and_in_any_case
             an_owner_is_found_by_any_spelling_of_the_address
             identities_are_listed_the_oldest_first
+            an_invitation_is_known_by_its_address_until_its_end
+            a_second_invitation_for_an_address_replaces_the_first
+            the_owner_of_an_address_is_not_invited_and_a_claimant_is_no_owner
+            a_user_who_was_invited_uses_the_invitation_up
+            any_new_owner_of_an_address_uses_its_invitation_up
+            a_claim_uses_no_invitation_up
+            an_invitation_gone_since_the_decision_is_stale
+            a_refused_sign_in_uses_no_invitation_up
+            fifty_sign_ins_with_one_invitation_make_one_user
+            inviting_beside_signing_up_leaves_no_invitation_for_an_owned_address
+            an_invitation_is_withdrawn_once
+            invitations_are_paged_the_oldest_first
+            pruning_removes_invitations_at_their_end
             a_signing_key_is_kept_as_it_was_given
             a_new_signing_key_retires_the_others_that_have_no_end
             a_new_signing_key_takes_the_place_of_those_that_wait_last
@@ -271,7 +287,7 @@ pub async fn a_subject_is_compared_byte_for_byte_and_within_its_issuer(store: Ar
     assert_eq!(known(&store, "ann ").await.identity, None);
     assert_eq!(
         store
-            .known(format!("{ISSUER}/"), "ann".into(), None)
+            .known(format!("{ISSUER}/"), "ann".into(), None, NOW)
             .await
             .unwrap()
             .identity,
@@ -287,7 +303,7 @@ pub async fn what_is_known_is_the_identity_the_owner_and_the_claimant(store: Arc
     let ask = async |subject: &str, address: &str| {
         let key = email(address).key().clone();
         store
-            .known(ISSUER.into(), subject.into(), Some(key))
+            .known(ISSUER.into(), subject.into(), Some(key), NOW)
             .await
             .unwrap()
     };
@@ -303,6 +319,7 @@ pub async fn what_is_known_is_the_identity_the_owner_and_the_claimant(store: Arc
             identity: None,
             owner: None,
             claimant: Some(bob.account()),
+            invited: false,
         }
     );
     assert_eq!(
@@ -311,6 +328,7 @@ pub async fn what_is_known_is_the_identity_the_owner_and_the_claimant(store: Arc
             identity: None,
             owner: Some(ann.account()),
             claimant: None,
+            invited: false,
         }
     );
     assert_eq!(ask("nobody", "no@x.example").await, Known::default());
@@ -320,6 +338,7 @@ pub async fn what_is_known_is_the_identity_the_owner_and_the_claimant(store: Arc
             identity: Some(ann.account()),
             owner: None,
             claimant: None,
+            invited: false,
         }
     );
 }
@@ -430,6 +449,7 @@ pub async fn a_decision_on_an_unknown_user_is_stale(store: Arc<dyn Store>) {
     let evicting = Act::Create {
         user: new_user(Some("ann@x.example")),
         evict: Some(nobody),
+        by_invitation: false,
     };
     is_stale(&store, sign_in(evicting, record("ann"))).await;
 }
@@ -466,6 +486,7 @@ pub async fn admitting_decides_on_what_is_known_and_writes_it(store: Arc<dyn Sto
     let act = Act::Create {
         user: new_user(Some("ann@x.example")),
         evict: Some(expected),
+        by_invitation: false,
     };
     let decide: Decide = Box::new(move |known| {
         assert_eq!(
@@ -553,6 +574,7 @@ pub async fn an_evicted_claimant_loses_claim_password_and_sessions_and_keeps_its
     let act = Act::Create {
         user: new_user(Some("ann@x.example")),
         evict: Some(claimant.account()),
+        by_invitation: false,
     };
     let mut proved = sign_in(act, record("ann"));
     proved.now = NOW.plus_seconds(60);
@@ -605,6 +627,7 @@ pub async fn a_claimant_that_changed_since_the_decision_is_stale(store: Arc<dyn 
     let act = Act::Create {
         user: new_user(Some("ann@x.example")),
         evict: Some(claimant.account()),
+        by_invitation: false,
     };
     is_stale(&store, sign_in(act, record("ann"))).await;
     assert!(lives(&store, session.session.hash).await);
@@ -965,7 +988,7 @@ pub async fn a_password_user_claims_its_address_and_owns_none(store: Arc<dyn Sto
     assert_eq!(store.identities(user.id).await.unwrap(), []);
     let key = email("ann@x.example").key().clone();
     let known = store
-        .known(ISSUER.into(), "ann".into(), Some(key))
+        .known(ISSUER.into(), "ann".into(), Some(key), NOW)
         .await
         .unwrap();
     assert_eq!((known.owner, known.claimant), (None, Some(user.account())));
@@ -1013,6 +1036,7 @@ pub async fn users_are_paged_the_oldest_first(store: Arc<dyn Store>) {
         let act = Act::Create {
             user: new,
             evict: None,
+            by_invitation: false,
         };
         let sign_in = sign_in(act, record(&format!("{age}")));
         expected.push(store.apply(sign_in).await.unwrap().user.id);
@@ -1056,6 +1080,7 @@ pub async fn a_search_takes_its_text_literally_and_in_any_case(store: Arc<dyn St
         let act = Act::Create {
             user: new,
             evict: None,
+            by_invitation: false,
         };
         store.apply(sign_in(act, record(address))).await.unwrap();
     }
@@ -1443,7 +1468,7 @@ pub async fn a_closed_store_is_unavailable(store: Arc<dyn Store>) {
     unavailable! {
         StoreError::Unavailable(_) => store.ready();
         StoreError::Unavailable(_) => store.claim_state(sign_in.claim, NOW);
-        StoreError::Unavailable(_) => store.known(issuer(), ann(), None);
+        StoreError::Unavailable(_) => store.known(issuer(), ann(), None, NOW);
         ApplyError::Store(StoreError::Unavailable(_)) => store.apply(again);
         StoreError::Unavailable(_) => store.session(SessionKey::Cookie(hash), NOW);
         StoreError::Unavailable(_) => store.touch_session(session, NOW);
@@ -1528,6 +1553,7 @@ fn create(address: Option<&str>) -> Act {
     Act::Create {
         user: new_user(address),
         evict: None,
+        by_invitation: false,
     }
 }
 
@@ -1594,13 +1620,22 @@ async fn admitted(
 ) -> Result<Option<Applied>, ApplyError> {
     let key = email("ann@x.example").key().clone();
     store
-        .admit(ISSUER.into(), subject.into(), Some(key), decide)
+        .admit(ISSUER.into(), subject.into(), Some(key), NOW, decide)
         .await
 }
 
 async fn known(store: &Arc<dyn Store>, subject: &str) -> Known {
     store
-        .known(ISSUER.into(), subject.into(), None)
+        .known(ISSUER.into(), subject.into(), None, NOW)
+        .await
+        .unwrap()
+}
+
+/// What is known of a stranger with this verified address.
+async fn known_with(store: &Arc<dyn Store>, address: &str, now: Timestamp) -> Known {
+    let key = email(address).key().clone();
+    store
+        .known(ISSUER.into(), "stranger".into(), Some(key), now)
         .await
         .unwrap()
 }

@@ -133,6 +133,7 @@ pub(crate) fn sign_in(number: u32) -> SignIn {
                 picture: None,
             },
             evict: None,
+            by_invitation: false,
         },
         identity: IdentityRecord {
             issuer: "https://idp.example".into(),

@@ -530,7 +530,7 @@ impl Vestibule {
         let admitted = self
             .inner
             .store
-            .admit(issuer, subject, address, decide)
+            .admit(issuer, subject, address, now, decide)
             .await;
         let applied = match admitted {
             Ok(Some(applied)) => applied,
@@ -644,7 +644,11 @@ fn act(
     match decide(facts, known, policy, Intent::SignIn) {
         Decision::SignIn(account) => Ok(Act::SignIn(account)),
         Decision::Link(account) => Ok(Act::Link(account)),
-        Decision::Create { owning, evict } => Ok(Act::Create {
+        Decision::Create {
+            owning,
+            evict,
+            by_invitation,
+        } => Ok(Act::Create {
             user: NewUser {
                 id: new_user,
                 email: owning,
@@ -652,6 +656,7 @@ fn act(
                 picture: record.picture.clone(),
             },
             evict,
+            by_invitation,
         }),
         Decision::AskToLink(_) => Err(Failure::new(
             Code::AccountExists,

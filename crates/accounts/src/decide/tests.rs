@@ -56,6 +56,7 @@ fn a_known_identity_of_an_active_user_signs_in_whatever_its_address() {
         identity: Some(account(1, true)),
         owner: Some(account(2, true)),
         claimant: Some(account(3, true)),
+        invited: true,
     };
     for linking in EVERY_LINKING {
         for email in every_email() {
@@ -90,6 +91,7 @@ fn a_stranger_without_a_verified_address_is_refused_alike_whether_or_not_the_add
         identity: None,
         owner: Some(account(2, true)),
         claimant: Some(account(3, true)),
+        invited: true,
     };
     for known in [Known::default(), somebody] {
         for linking in EVERY_LINKING {
@@ -112,6 +114,7 @@ fn where_no_address_is_required_a_stranger_without_a_verified_one_becomes_a_user
         identity: None,
         owner: Some(account(2, true)),
         claimant: Some(account(3, true)),
+        invited: true,
     };
     for known in [Known::default(), somebody] {
         for email in [EmailFact::Absent, EmailFact::Unverified] {
@@ -123,7 +126,8 @@ fn where_no_address_is_required_a_stranger_without_a_verified_one_becomes_a_user
                 decide(&facts(email), &known, &policy, Intent::SignIn),
                 Decision::Create {
                     owning: None,
-                    evict: None
+                    evict: None,
+                    by_invitation: false,
                 }
             );
         }
@@ -142,7 +146,8 @@ fn a_stranger_with_a_free_verified_address_becomes_a_user_who_owns_it() {
             ),
             Decision::Create {
                 owning: Some(address("ann@example.com")),
-                evict: None
+                evict: None,
+                by_invitation: false,
             }
         );
     }
@@ -158,6 +163,7 @@ fn an_unverified_claimant_is_asked_about_or_evicted_and_never_joined() {
     let fresh = |claimant| Decision::Create {
         owning: Some(address("ann@example.com")),
         evict: Some(claimant),
+        by_invitation: false,
     };
     for authoritative in [false, true] {
         let decide = |linking, known| {
@@ -197,6 +203,7 @@ fn an_owned_address_links_by_itself_only_where_the_operator_says_so_and_the_prov
             identity: None,
             owner: Some(account(2, true)),
             claimant,
+            invited: true,
         };
         let decide = |linking, authoritative| {
             decide(
@@ -267,6 +274,7 @@ fn linking_while_signed_in_gives_a_free_identity_to_oneself_and_never_takes_one(
                     identity,
                     owner: Some(account(2, true)),
                     claimant: None,
+                    invited: true,
                 };
                 decide(
                     &facts(email.clone()),
@@ -323,6 +331,91 @@ fn closed_sign_up_refuses_every_new_user_and_lets_known_ones_in() {
 }
 
 #[test]
+fn sign_up_by_invitation_needs_a_verified_address_that_was_invited() {
+    let by_invitation = Policy {
+        signup: Signup::Invite,
+        require_email: false,
+        ..policy(Linking::Never)
+    };
+    let invited = Known {
+        invited: true,
+        ..Known::default()
+    };
+    let refused = Decision::Refuse(Refusal::SignupClosed);
+    let decide =
+        |email, known: &Known| decide(&facts(email), known, &by_invitation, Intent::SignIn);
+    for authoritative in [false, true] {
+        assert_eq!(
+            decide(verified(authoritative), &invited),
+            Decision::Create {
+                owning: Some(address("ann@example.com")),
+                evict: None,
+                by_invitation: true,
+            }
+        );
+        assert_eq!(decide(verified(authoritative), &Known::default()), refused);
+    }
+    // Nobody proves an address by claiming it.
+    for email in [EmailFact::Absent, EmailFact::Unverified] {
+        assert_eq!(decide(email, &invited), refused);
+    }
+    // The claimant of an invited address was not invited; who proves it was.
+    let claimed = Known {
+        claimant: Some(account(3, true)),
+        ..invited
+    };
+    assert_eq!(
+        decide(verified(true), &claimed),
+        Decision::Create {
+            owning: Some(address("ann@example.com")),
+            evict: Some(account(3, true)),
+            by_invitation: true,
+        }
+    );
+    // An invitation opens no account that is there already.
+    let owned = Known {
+        owner: Some(account(2, true)),
+        ..invited
+    };
+    assert_eq!(
+        decide(verified(true), &owned),
+        Decision::Refuse(Refusal::AccountExists)
+    );
+    let known = Known {
+        identity: Some(account(1, true)),
+        ..Known::default()
+    };
+    assert_eq!(
+        decide(EmailFact::Absent, &known),
+        Decision::SignIn(account(1, true))
+    );
+}
+
+#[test]
+fn an_invitation_gets_around_no_other_policy() {
+    for (signup, refusal) in [
+        (Signup::Closed, Refusal::SignupClosed),
+        (
+            Signup::Domains(vec!["other.example".into()]),
+            Refusal::DomainNotAllowed,
+        ),
+    ] {
+        let policy = Policy {
+            signup,
+            ..policy(Linking::Ask)
+        };
+        let invited = Known {
+            invited: true,
+            ..Known::default()
+        };
+        assert_eq!(
+            decide(&facts(verified(true)), &invited, &policy, Intent::SignIn),
+            Decision::Refuse(refusal)
+        );
+    }
+}
+
+#[test]
 fn sign_up_by_domain_needs_a_verified_address_of_exactly_that_domain_and_the_organisation_where_it_is_said()
  {
     let domains = Policy {
@@ -344,7 +437,8 @@ fn sign_up_by_domain_needs_a_verified_address_of_exactly_that_domain_and_the_org
             decide(of("x@Good.com", hosted_domain)),
             Decision::Create {
                 owning: Some(address("x@Good.com")),
-                evict: None
+                evict: None,
+                by_invitation: false,
             }
         );
     }
@@ -371,12 +465,13 @@ fn sign_up_by_domain_needs_a_verified_address_of_exactly_that_domain_and_the_org
 }
 
 #[test]
-fn an_address_is_needed_where_the_policy_requires_one_or_judges_by_its_domain() {
+fn an_address_is_needed_where_the_policy_requires_one_or_judges_by_it() {
     let domains = || Signup::Domains(vec!["example.com".into()]);
     for (require_email, signup, needed) in [
         (false, Signup::Open, false),
         (false, Signup::Closed, false),
         (false, domains(), true),
+        (false, Signup::Invite, true),
         (true, Signup::Open, true),
         (true, domains(), true),
     ] {

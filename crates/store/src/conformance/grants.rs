@@ -700,6 +700,7 @@ pub async fn an_evicted_claimant_loses_what_it_was_given(store: Arc<dyn Store>) 
     let act = Act::Create {
         user: new_user(Some("ann@x.example")),
         evict: Some(claimant.account()),
+        by_invitation: false,
     };
     let mut proved = sign_in(act, record("ann"));
     proved.replaces = Some(old.session.hash);

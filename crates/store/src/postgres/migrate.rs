@@ -17,6 +17,10 @@ const MIGRATIONS: &[(i64, &str)] = &[
         include_str!("../../migrations/postgres/0001_accounts.sql"),
     ),
     (2, include_str!("../../migrations/postgres/0002_grants.sql")),
+    (
+        3,
+        include_str!("../../migrations/postgres/0003_invitations.sql"),
+    ),
 ];
 
 /// Brings the schema up to date with [`MIGRATIONS`].

@@ -4,8 +4,8 @@ use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 use uuid::Uuid;
 use vestibule_accounts::{
-    Account, Code, EmailAddress, Grant, GrantId, GrantKey, Identity, IdentityRecord, Session,
-    SessionId, SignedIn, StoreError, StoredKey, Timestamp, User, UserId, UserVersion,
+    Account, Code, EmailAddress, Grant, GrantId, GrantKey, Identity, IdentityRecord, Invitation,
+    Session, SessionId, SignedIn, StoreError, StoredKey, Timestamp, User, UserId, UserVersion,
 };
 
 type Result<T> = core::result::Result<T, StoreError>;
@@ -25,11 +25,11 @@ fn bytes16(row: &Row, at: usize) -> Result<[u8; 16]> {
 }
 
 fn email(row: &Row, at: usize) -> Result<Option<EmailAddress>> {
-    let text: Option<&str> = get(row, at)?;
-    text.map(|text| {
-        EmailAddress::parse(text).map_err(|error| StoreError::Corrupt(error.to_string()))
-    })
-    .transpose()
+    get::<Option<&str>>(row, at)?.map(parsed).transpose()
+}
+
+fn parsed(text: &str) -> Result<EmailAddress> {
+    EmailAddress::parse(text).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
 pub(super) fn account(row: &Row) -> Result<Account> {
@@ -86,6 +86,14 @@ pub(super) fn identity(row: &Row) -> Result<Identity> {
         },
         created_at: time(row, 8)?,
         last_used_at: time(row, 9)?,
+    })
+}
+
+pub(super) fn invitation(row: &Row) -> Result<Invitation> {
+    Ok(Invitation {
+        email: parsed(get(row, 0)?)?,
+        created_at: time(row, 1)?,
+        expires_at: time(row, 2)?,
     })
 }
 

@@ -50,10 +50,12 @@ statements! {
     select_users = "SELECT id, version, email, claimed_email, password_hash IS NOT NULL, name, picture, is_active, is_superuser, created_at, updated_at FROM vestibule.users WHERE ($1::uuid IS NULL OR id > $1) AND ($2::text IS NULL OR email ILIKE $2 ESCAPE '\\' OR claimed_email ILIKE $2 ESCAPE '\\' OR name ILIKE $2 ESCAPE '\\') ORDER BY id LIMIT $3";
     select_user_by_email = "SELECT id, version, email, claimed_email, password_hash IS NOT NULL, name, picture, is_active, is_superuser, created_at, updated_at FROM vestibule.users WHERE email_key = $1";
     // One statement is one snapshot.
-    select_known = "SELECT users.id, version, is_active, 'identity' FROM vestibule.identities AS identities JOIN vestibule.users AS users ON users.id = identities.user_id WHERE issuer = $1 AND subject = $2 UNION ALL SELECT id, version, is_active, 'owner' FROM vestibule.users WHERE email_key = $3 UNION ALL (SELECT id, version, is_active, 'claimant' FROM vestibule.users WHERE claimed_email_key = $3 ORDER BY id LIMIT 1)";
+    select_known = "SELECT users.id, version, is_active, 'identity' FROM vestibule.identities AS identities JOIN vestibule.users AS users ON users.id = identities.user_id WHERE issuer = $1 AND subject = $2 UNION ALL SELECT id, version, is_active, 'owner' FROM vestibule.users WHERE email_key = $3 UNION ALL (SELECT id, version, is_active, 'claimant' FROM vestibule.users WHERE claimed_email_key = $3 ORDER BY id LIMIT 1) UNION ALL SELECT NULL, NULL, NULL, 'invitation' FROM vestibule.invitations WHERE email_key = $3 AND expires_at > $4";
     lock_account = "SELECT id, version, is_active FROM vestibule.users WHERE id = $1 FOR NO KEY UPDATE";
     lock_address = "INSERT INTO vestibule.address_locks (email_key) VALUES ($1)";
-    unlock_address_and_has_claimant = "WITH unlocked AS (DELETE FROM vestibule.address_locks WHERE email_key = $1) SELECT EXISTS (SELECT 1 FROM vestibule.users WHERE claimed_email_key = $1)";
+    // Who begins to own an address uses up the invitation for it.
+    unlock_address_and_has_claimant = "WITH unlocked AS (DELETE FROM vestibule.address_locks WHERE email_key = $1), invited AS (DELETE FROM vestibule.invitations WHERE email_key = $1 RETURNING expires_at) SELECT EXISTS (SELECT 1 FROM vestibule.users WHERE claimed_email_key = $1), EXISTS (SELECT 1 FROM invited WHERE expires_at > $2)";
+    unlock_address_and_is_owned = "WITH unlocked AS (DELETE FROM vestibule.address_locks WHERE email_key = $1) SELECT EXISTS (SELECT 1 FROM vestibule.users WHERE email_key = $1)";
     unlock_address_and_is_taken = "WITH unlocked AS (DELETE FROM vestibule.address_locks WHERE email_key = $1) SELECT EXISTS (SELECT 1 FROM vestibule.users WHERE email_key = $1) OR EXISTS (SELECT 1 FROM vestibule.users WHERE claimed_email_key = $1)";
     insert_user = "INSERT INTO vestibule.users (id, version, email, email_key, name, picture, is_active, is_superuser, created_at, updated_at) VALUES ($1, 1, $2, $3, $4, $5, true, false, $6, $6)";
     insert_password_user = "INSERT INTO vestibule.users (id, version, claimed_email, claimed_email_key, password_hash, is_active, is_superuser, created_at, updated_at) VALUES ($1, 1, $2, $3, $4, true, false, $5, $5)";
@@ -61,6 +63,13 @@ statements! {
     raise_version = "UPDATE vestibule.users SET version = version + 1, updated_at = $2 WHERE id = $1";
     set_active = "UPDATE vestibule.users SET version = version + 1, is_active = $2, updated_at = $3 WHERE id = $1 AND is_active <> $2";
     set_superuser = "UPDATE vestibule.users SET version = version + 1, is_superuser = $2, updated_at = $3 WHERE id = $1 AND is_superuser <> $2";
+
+    upsert_invitation = "INSERT INTO vestibule.invitations (email_key, email, created_at, expires_at) VALUES ($1, $2, $3, $4) ON CONFLICT (email_key) DO UPDATE SET email = excluded.email, created_at = excluded.created_at, expires_at = excluded.expires_at";
+    has_invitation = "SELECT EXISTS (SELECT 1 FROM vestibule.invitations WHERE email_key = $1)";
+    has_invitation_of = "SELECT EXISTS (SELECT 1 FROM vestibule.invitations WHERE email_key = $1 AND email = $2 AND created_at = $3 AND expires_at = $4)";
+    select_invitations = "SELECT email, created_at, expires_at FROM vestibule.invitations WHERE (created_at, email_key) > ($1, $2) ORDER BY created_at, email_key LIMIT $3";
+    delete_invitation = "DELETE FROM vestibule.invitations WHERE email_key = $1";
+    prune_invitations = "DELETE FROM vestibule.invitations WHERE email_key = ANY (ARRAY(SELECT email_key FROM vestibule.invitations WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))";
 
     insert_identity = "INSERT INTO vestibule.identities (issuer, subject, user_id, provider, email, email_verified, name, picture, created_at, last_used_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)";
     update_identity = "UPDATE vestibule.identities SET provider = $4, email = $5, email_verified = $6, name = $7, picture = $8, last_used_at = $9 WHERE issuer = $1 AND subject = $2 AND user_id = $3";

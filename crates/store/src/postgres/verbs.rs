@@ -3,10 +3,10 @@
 use uuid::Uuid;
 use vestibule_accounts::{
     Account, Act, AddKey, Applied, ApplyError, BoxFuture, Claim, EmailKey, Grant, GrantId,
-    HandOver, Identity, IdentityRecord, Known, NewPasswordUser, RedeemError, Redemption,
-    RegisterError, RotateError, Rotated, Rotation, SecretCheck, SessionHash, SessionId, SessionKey,
-    SignIn, SignedIn, StateHash, Store, StoreError, StoredKey, Timestamp, UnlinkError, User,
-    UserId, UserPage, UserQuery,
+    HandOver, Identity, IdentityRecord, Invitation, InviteError, Known, NewPasswordUser,
+    RedeemError, Redemption, RegisterError, RotateError, Rotated, Rotation, SecretCheck,
+    SessionHash, SessionId, SessionKey, SignIn, SignedIn, StateHash, Store, StoreError, StoredKey,
+    Timestamp, UnlinkError, User, UserId, UserPage, UserQuery,
 };
 
 use super::run::{JobError, Param, Tx, VERBS, Verb, is_unique_violation, params};
@@ -18,7 +18,7 @@ const PRUNE_ROWS: u64 = 500;
 const REMEMBER: i64 = 900 * 1_000_000;
 /// How long a code is remembered after its end, in seconds: one that comes again must be known as used.
 const REMEMBER_CODES: i64 = 86_400;
-/// How many users a page holds at most.
+/// How many rows a page holds at most.
 const MAX_PAGE: u32 = 1_000;
 
 fn uuid(bytes: &[u8; 16]) -> Uuid {
@@ -108,7 +108,11 @@ async fn apply(tx: &Tx<'_>, sign_in: &SignIn) -> Result<Applied, JobError<ApplyE
             tx.execute(&sql.raise_version, params).await?;
             account.user
         }
-        Act::Create { user, evict } => {
+        Act::Create {
+            user,
+            evict,
+            by_invitation,
+        } => {
             if let Some(claimant) = evict {
                 if !is_unchanged(tx, claimant).await? {
                     return Err(JobError::Domain(ApplyError::Stale));
@@ -119,16 +123,23 @@ async fn apply(tx: &Tx<'_>, sign_in: &SignIn) -> Result<Applied, JobError<ApplyE
                 tx.execute(&sql.delete_sessions_of, params![id]).await?;
             }
             let key = user.email.as_ref().map(|email| email.key().as_str());
+            let mut invited = false;
             if let Some(key) = key {
                 tx.execute(&sql.lock_address, params![key]).await?;
-                let params = params![key];
-                if tx
-                    .asks(&sql.unlock_address_and_has_claimant, params)
+                let params = params![key, now.micros()];
+                let row = tx
+                    .one(&sql.unlock_address_and_has_claimant, params)
                     .await?
-                {
+                    .ok_or_else(gone)?;
+                if rows::get(&row, 0)? {
                     // Somebody began to claim the address since the decision.
                     return Err(JobError::Domain(ApplyError::Stale));
                 }
+                invited = rows::get(&row, 1)?;
+            }
+            if *by_invitation && !invited {
+                // Somebody used it or took it back since the decision.
+                return Err(JobError::Domain(ApplyError::Stale));
             }
             let params = params![
                 uuid(user.id.as_bytes()),
@@ -197,6 +208,17 @@ async fn replace_session(
     Ok(Some(SessionId::from_bytes(*replaced.as_bytes())))
 }
 
+/// An invitation as it stands in its row.
+fn written(invitation: &Invitation) -> [Param<'_>; 4] {
+    let email = &invitation.email;
+    *params![
+        email.key().as_str(),
+        email.as_str(),
+        invitation.created_at.micros(),
+        invitation.expires_at.micros(),
+    ]
+}
+
 async fn insert_key(tx: &Tx<'_>, key: &StoredKey) -> Result<(), JobError<StoreError>> {
     let params = params![
         key.kid,
@@ -235,6 +257,7 @@ enum Over {
     Codes,
     Grants,
     Sessions,
+    Invitations,
     Claims,
 }
 
@@ -271,26 +294,27 @@ impl Store for PostgresStore {
         issuer: String,
         subject: String,
         email: Option<EmailKey>,
+        now: Timestamp,
     ) -> BoxFuture<'_, Result<Known, StoreError>> {
         let verb = Verb::single(
-            |tx, (issuer, subject, email): &(String, String, Option<EmailKey>)| {
+            |tx, (issuer, subject, email, now): &(String, String, Option<EmailKey>, Timestamp)| {
                 Box::pin(async move {
                     let email = email.as_ref().map(|key| key.as_str());
-                    let params = params![*issuer, *subject, email];
+                    let params = params![*issuer, *subject, email, now.micros()];
                     let mut known = Known::default();
                     for row in tx.all(&tx.sql().select_known, params).await? {
-                        let account = Some(rows::account(&row)?);
                         match rows::get::<&str>(&row, 3)? {
-                            "identity" => known.identity = account,
-                            "owner" => known.owner = account,
-                            _ => known.claimant = account,
+                            "identity" => known.identity = Some(rows::account(&row)?),
+                            "owner" => known.owner = Some(rows::account(&row)?),
+                            "claimant" => known.claimant = Some(rows::account(&row)?),
+                            _ => known.invited = true,
                         }
                     }
                     Ok(known)
                 })
             },
         );
-        self.inner.run((issuer, subject, email), verb)
+        self.inner.run((issuer, subject, email, now), verb)
     }
 
     fn apply(&self, sign_in: SignIn) -> BoxFuture<'_, Result<Applied, ApplyError>> {
@@ -585,6 +609,76 @@ impl Store for PostgresStore {
         self.inner.run((user, now), verb)
     }
 
+    fn invite(&self, invitation: Invitation) -> BoxFuture<'_, Result<(), InviteError>> {
+        let verb = Verb::once(
+            |tx, invitation: &Invitation| {
+                Box::pin(async move {
+                    let (sql, email) = (tx.sql(), &invitation.email);
+                    let key = email.key().as_str();
+                    tx.execute(&sql.lock_address, params![key]).await?;
+                    if tx
+                        .asks(&sql.unlock_address_and_is_owned, params![key])
+                        .await?
+                    {
+                        return Err(JobError::Domain(InviteError::Exists));
+                    }
+                    tx.execute(&sql.upsert_invitation, &written(invitation))
+                        .await?;
+                    Ok(())
+                })
+            },
+            |tx, invitation, ()| {
+                Box::pin(async move {
+                    let sql = tx.sql();
+                    Ok(tx
+                        .asks(&sql.has_invitation_of, &written(invitation))
+                        .await?)
+                })
+            },
+        );
+        self.inner.run(invitation, verb)
+    }
+
+    fn invitations(
+        &self,
+        after: Option<Invitation>,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<Invitation>, StoreError>> {
+        let verb = Verb::single(|tx, (after, limit): &(Option<Invitation>, u32)| {
+            Box::pin(async move {
+                let limit = i64::from((*limit).clamp(1, MAX_PAGE));
+                let (created_at, key) = after.as_ref().map_or((i64::MIN, ""), |after| {
+                    (after.created_at.micros(), after.email.key().as_str())
+                });
+                let params = params![created_at, key, limit];
+                let found = tx.all(&tx.sql().select_invitations, params).await?;
+                Ok(found
+                    .iter()
+                    .map(rows::invitation)
+                    .collect::<Result<_, _>>()?)
+            })
+        });
+        self.inner.run((after, limit), verb)
+    }
+
+    fn withdraw_invitation(&self, email: EmailKey) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let verb = Verb::once(
+            |tx, email: &EmailKey| {
+                Box::pin(async move {
+                    let params = params![email.as_str()];
+                    Ok(tx.execute(&tx.sql().delete_invitation, params).await? > 0)
+                })
+            },
+            |tx, email, done| {
+                Box::pin(async move {
+                    let params = params![email.as_str()];
+                    Ok(!done || !tx.asks(&tx.sql().has_invitation, params).await?)
+                })
+            },
+        );
+        self.inner.run(email, verb)
+    }
+
     fn signing_keys(&self) -> BoxFuture<'_, Result<Vec<StoredKey>, StoreError>> {
         let verb = Verb::single(|tx, (): &()| {
             Box::pin(async move {
@@ -701,6 +795,7 @@ impl Store for PostgresStore {
                 Over::Codes,
                 Over::Grants,
                 Over::Sessions,
+                Over::Invitations,
                 Over::Claims,
             ] {
                 loop {
@@ -719,6 +814,10 @@ impl Store for PostgresStore {
                                 }
                                 Over::Sessions => {
                                     tx.execute(&sql.prune_sessions, params![now, rows]).await?
+                                }
+                                Over::Invitations => {
+                                    tx.execute(&sql.prune_invitations, params![now, rows])
+                                        .await?
                                 }
                                 Over::Claims => {
                                     let params = params![REMEMBER, rows];

@@ -12,6 +12,10 @@ use super::{backup, sql};
 pub(super) const MIGRATIONS: &[(i64, &str)] = &[
     (1, include_str!("../../migrations/sqlite/0001_accounts.sql")),
     (2, include_str!("../../migrations/sqlite/0002_grants.sql")),
+    (
+        3,
+        include_str!("../../migrations/sqlite/0003_invitations.sql"),
+    ),
 ];
 
 /// Brings a file up to date with [`MIGRATIONS`].

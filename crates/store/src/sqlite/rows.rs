@@ -3,8 +3,8 @@
 use rusqlite::types::Type;
 use rusqlite::{Error, Result, Row};
 use vestibule_accounts::{
-    Account, Code, EmailAddress, Grant, GrantId, GrantKey, Identity, IdentityRecord, Session,
-    SessionId, SignedIn, StoredKey, Timestamp, User, UserId, UserVersion,
+    Account, Code, EmailAddress, Grant, GrantId, GrantKey, Identity, IdentityRecord, Invitation,
+    Session, SessionId, SignedIn, StoredKey, Timestamp, User, UserId, UserVersion,
 };
 
 fn time(row: &Row<'_>, at: usize) -> Result<Timestamp> {
@@ -13,11 +13,12 @@ fn time(row: &Row<'_>, at: usize) -> Result<Timestamp> {
 
 fn email(row: &Row<'_>, at: usize) -> Result<Option<EmailAddress>> {
     let text: Option<String> = row.get(at)?;
-    text.map(|text| {
-        EmailAddress::parse(&text)
-            .map_err(|error| Error::FromSqlConversionFailure(at, Type::Text, Box::new(error)))
-    })
-    .transpose()
+    text.map(|text| parsed(&text, at)).transpose()
+}
+
+fn parsed(text: &str, at: usize) -> Result<EmailAddress> {
+    EmailAddress::parse(text)
+        .map_err(|error| Error::FromSqlConversionFailure(at, Type::Text, Box::new(error)))
 }
 
 pub(super) fn account(row: &Row<'_>) -> Result<Account> {
@@ -74,6 +75,14 @@ pub(super) fn identity(row: &Row<'_>) -> Result<Identity> {
         },
         created_at: time(row, 8)?,
         last_used_at: time(row, 9)?,
+    })
+}
+
+pub(super) fn invitation(row: &Row<'_>) -> Result<Invitation> {
+    Ok(Invitation {
+        email: parsed(&row.get::<_, String>(0)?, 0)?,
+        created_at: time(row, 1)?,
+        expires_at: time(row, 2)?,
     })
 }
 

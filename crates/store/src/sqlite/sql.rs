@@ -26,9 +26,9 @@ pub(super) const SELECT_USER_BY_EMAIL: &str = "SELECT id, version, email, claime
 pub(super) const SELECT_ACCOUNT: &str =
     "SELECT id, version, is_active FROM vestibule_users WHERE id = ?1";
 pub(super) const SELECT_CLAIMANT: &str = "SELECT id, version, is_active FROM vestibule_users WHERE claimed_email_key = ?1 ORDER BY id LIMIT 1";
-/// One statement, so that one snapshot answers all three: whose identity it is (0), who owns the address (1), who claims
-/// it (2). Rows come in this order, and what is not asked for is not read.
-pub(super) const SELECT_KNOWN: &str = "SELECT users.id, users.version, users.is_active, 0 FROM vestibule_identities JOIN vestibule_users AS users ON users.id = user WHERE issuer = ?1 AND subject = ?2 UNION ALL SELECT id, version, is_active, 1 FROM vestibule_users WHERE email_key = ?3 UNION ALL SELECT * FROM (SELECT id, version, is_active, 2 FROM vestibule_users WHERE claimed_email_key = ?3 ORDER BY id LIMIT 1)";
+/// One statement, so that one snapshot answers all four: whose identity it is (0), who owns the address (1), who claims
+/// it (2), whether it is invited (3). Rows come in this order, and what is not asked for is not read.
+pub(super) const SELECT_KNOWN: &str = "SELECT users.id, users.version, users.is_active, 0 FROM vestibule_identities JOIN vestibule_users AS users ON users.id = user WHERE issuer = ?1 AND subject = ?2 UNION ALL SELECT id, version, is_active, 1 FROM vestibule_users WHERE email_key = ?3 UNION ALL SELECT * FROM (SELECT id, version, is_active, 2 FROM vestibule_users WHERE claimed_email_key = ?3 ORDER BY id LIMIT 1) UNION ALL SELECT NULL, NULL, NULL, 3 FROM vestibule_invitations WHERE email_key = ?3 AND expires_at > ?4";
 pub(super) const INSERT_USER: &str = "INSERT INTO vestibule_users (id, version, email, email_key, name, picture, is_active, is_superuser, created_at, updated_at) VALUES (?1, 1, ?2, ?3, ?4, ?5, 1, 0, ?6, ?6)";
 pub(super) const INSERT_PASSWORD_USER: &str = "INSERT INTO vestibule_users (id, version, claimed_email, claimed_email_key, password_hash, is_active, is_superuser, created_at, updated_at) VALUES (?1, 1, ?2, ?3, ?4, 1, 0, ?5, ?5)";
 pub(super) const SELECT_HAS_ADDRESS: &str = "SELECT EXISTS (SELECT 1 FROM vestibule_users WHERE email_key = ?1) OR EXISTS (SELECT 1 FROM vestibule_users WHERE claimed_email_key = ?1)";
@@ -44,6 +44,13 @@ pub(super) const SELECT_IDENTITIES: &str = "SELECT user, issuer, subject, provid
 pub(super) const DELETE_IDENTITY: &str =
     "DELETE FROM vestibule_identities WHERE user = ?1 AND issuer = ?2 AND subject = ?3";
 pub(super) const COUNT_WAYS_IN: &str = "SELECT (SELECT count(*) FROM vestibule_identities WHERE user = ?1) + (SELECT password_hash IS NOT NULL FROM vestibule_users WHERE id = ?1)";
+
+pub(super) const SELECT_HAS_OWNER: &str =
+    "SELECT EXISTS (SELECT 1 FROM vestibule_users WHERE email_key = ?1)";
+pub(super) const UPSERT_INVITATION: &str = "INSERT INTO vestibule_invitations (email_key, email, created_at, expires_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (email_key) DO UPDATE SET email = excluded.email, created_at = excluded.created_at, expires_at = excluded.expires_at";
+pub(super) const SELECT_INVITATIONS: &str = "SELECT email, created_at, expires_at FROM vestibule_invitations WHERE (created_at, email_key) > (?1, ?2) ORDER BY created_at, email_key LIMIT ?3";
+pub(super) const DELETE_INVITATION: &str = "DELETE FROM vestibule_invitations WHERE email_key = ?1 RETURNING email, created_at, expires_at";
+pub(super) const PRUNE_INVITATIONS: &str = "DELETE FROM vestibule_invitations WHERE email_key IN (SELECT email_key FROM vestibule_invitations WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)";
 
 pub(super) const INSERT_SESSION: &str = "INSERT INTO vestibule_sessions (hash, id, user, provider, created_at, last_seen_at, expires_at, idle_seconds) VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7)";
 pub(super) const SELECT_SESSION: &str = "SELECT users.id, users.version, users.email, users.claimed_email, users.password_hash IS NOT NULL, users.name, users.picture, users.is_active, users.is_superuser, users.created_at, users.updated_at, sessions.id, sessions.provider, sessions.created_at, sessions.last_seen_at, sessions.expires_at, sessions.idle_seconds FROM vestibule_sessions AS sessions JOIN vestibule_users AS users ON users.id = sessions.user WHERE sessions.hash = ?1 AND sessions.expires_at > ?2 AND sessions.last_seen_at + sessions.idle_seconds * 1000000 > ?2 AND users.is_active = 1";

@@ -35,7 +35,8 @@ mod conformance {
 fn every_behaviour_of_the_suite_is_run() {
     let suite = concat!(
         include_str!("../conformance.rs"),
-        include_str!("../conformance/grants.rs")
+        include_str!("../conformance/grants.rs"),
+        include_str!("../conformance/invitations.rs")
     );
     let behaviours: Vec<_> = suite
         .lines()
@@ -132,6 +133,7 @@ fn sign_in(number: u8) -> SignIn {
                 picture: None,
             },
             evict: None,
+            by_invitation: false,
         },
         identity: IdentityRecord {
             issuer: "https://idp.example".into(),
@@ -272,7 +274,9 @@ async fn pruning_removes_five_hundred_rows_at_a_time() {
              WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 600)
              INSERT INTO vestibule_codes SELECT randomblob(32), (SELECT max(id) FROM vestibule_sessions WHERE expires_at > 1200), 'spa', 'https://spa.example/', 'challenge', i, NULL FROM n;
              WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 600)
-             INSERT INTO vestibule_grants SELECT randomblob(16), (SELECT max(id) FROM vestibule_sessions WHERE expires_at > 1200), 'spa', randomblob(32), 0, i, NULL, i FROM n;",
+             INSERT INTO vestibule_grants SELECT randomblob(16), (SELECT max(id) FROM vestibule_sessions WHERE expires_at > 1200), 'spa', randomblob(32), 0, i, NULL, i FROM n;
+             WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 600)
+             INSERT INTO vestibule_invitations SELECT i || '@x.example', i || '@x.example', 0, i FROM n;",
         )
         .unwrap();
 
@@ -287,25 +291,27 @@ async fn pruning_removes_five_hundred_rows_at_a_time() {
             break removed.unwrap();
         }
         left.push(
-            ["codes", "grants", "sessions", "claims"]
+            ["codes", "grants", "sessions", "invitations", "claims"]
                 .map(|table| count(&outsider, &format!("vestibule_{table}"))),
         );
     };
 
-    assert_eq!(removed, 3_000);
+    assert_eq!(removed, 3_600);
     assert_eq!(
         left,
         [
-            [600, 600, 1_201, 601], // the keys
-            [100, 600, 1_201, 601],
-            [0, 600, 1_201, 601],
-            [0, 100, 1_201, 601],
-            [0, 0, 1_201, 601],
-            [0, 0, 701, 601],
-            [0, 0, 201, 601],
-            [0, 0, 1, 601],
-            [0, 0, 1, 101],
-            [0, 0, 1, 1],
+            [600, 600, 1_201, 600, 601], // the keys
+            [100, 600, 1_201, 600, 601],
+            [0, 600, 1_201, 600, 601],
+            [0, 100, 1_201, 600, 601],
+            [0, 0, 1_201, 600, 601],
+            [0, 0, 701, 600, 601],
+            [0, 0, 201, 600, 601],
+            [0, 0, 1, 600, 601],
+            [0, 0, 1, 100, 601],
+            [0, 0, 1, 0, 601],
+            [0, 0, 1, 0, 101],
+            [0, 0, 1, 0, 1],
         ]
     );
 }

@@ -5,10 +5,10 @@ use std::sync::PoisonError;
 use rusqlite::{Connection, OptionalExtension as _, Params};
 use vestibule_accounts::{
     Account, Act, AddKey, Applied, ApplyError, BoxFuture, Claim, Decide, EmailKey, Grant, GrantId,
-    HandOver, Identity, IdentityRecord, Known, NewPasswordUser, RedeemError, Redemption,
-    RegisterError, RotateError, Rotated, Rotation, SecretCheck, SessionHash, SessionId, SessionKey,
-    SignIn, SignedIn, StateHash, Store, StoreError, StoredKey, Timestamp, UnlinkError, User,
-    UserId, UserPage, UserQuery,
+    HandOver, Identity, IdentityRecord, Invitation, InviteError, Known, NewPasswordUser,
+    RedeemError, Redemption, RegisterError, RotateError, Rotated, Rotation, SecretCheck,
+    SessionHash, SessionId, SessionKey, SignIn, SignedIn, StateHash, Store, StoreError, StoredKey,
+    Timestamp, UnlinkError, User, UserId, UserPage, UserQuery,
 };
 
 use super::claims::REMEMBER;
@@ -19,7 +19,7 @@ use super::{Readers, SqliteStore, grants, rows, sql, unavailable};
 const PRUNE_ROWS: usize = 500;
 /// How long a code is remembered after its end, in seconds: one that comes again must be known as used.
 const REMEMBER_CODES: i64 = 86_400;
-/// How many users a page holds at most.
+/// How many rows a page holds at most.
 const MAX_PAGE: u32 = 1_000;
 
 impl Readers {
@@ -89,20 +89,21 @@ fn known(
     issuer: &str,
     subject: &str,
     email: Option<&EmailKey>,
+    now: Timestamp,
 ) -> rusqlite::Result<Known> {
     let mut select = connection.prepare_cached(sql::SELECT_KNOWN)?;
-    let mut found = select.query((issuer, subject, email.map(EmailKey::as_str)))?;
+    let mut found = select.query((issuer, subject, email.map(EmailKey::as_str), now.micros()))?;
     let mut known = Known::default();
     while let Some(row) = found.next()? {
-        let account = rows::account(row)?;
         match row.get(3)? {
             0 => {
-                known.identity = Some(account);
+                known.identity = Some(rows::account(row)?);
                 // Whose address it is decides nothing for an identity that is known.
                 break;
             }
-            1 => known.owner = Some(account),
-            _ => known.claimant = Some(account),
+            1 => known.owner = Some(rows::account(row)?),
+            2 => known.claimant = Some(rows::account(row)?),
+            _ => known.invited = true,
         }
     }
     Ok(known)
@@ -184,7 +185,11 @@ fn apply(connection: &Connection, sign_in: &SignIn) -> Result<Applied, JobError<
             )?;
             read_user(connection, account.user)?
         }
-        Act::Create { user, evict } => {
+        Act::Create {
+            user,
+            evict,
+            by_invitation,
+        } => {
             if let Some(claimant) = evict {
                 unchanged(connection, claimant)?;
                 execute(
@@ -203,6 +208,14 @@ fn apply(connection: &Connection, sign_in: &SignIn) -> Result<Applied, JobError<
                 && one(connection, sql::SELECT_CLAIMANT, [key], rows::account)?.is_some()
             {
                 // Somebody began to claim the address since the decision.
+                return Err(JobError::Domain(ApplyError::Stale));
+            }
+            let invitation = match key {
+                Some(key) => one(connection, sql::DELETE_INVITATION, [key], rows::invitation)?,
+                None => None,
+            };
+            if *by_invitation && invitation.is_none_or(|invitation| invitation.expires_at <= now) {
+                // Somebody used it or took it back since the decision.
                 return Err(JobError::Domain(ApplyError::Stale));
             }
             let email = user.email.as_ref().map(|email| email.as_str());
@@ -327,10 +340,11 @@ impl Store for SqliteStore {
         issuer: String,
         subject: String,
         email: Option<EmailKey>,
+        now: Timestamp,
     ) -> BoxFuture<'_, Result<Known, StoreError>> {
         Box::pin(async move {
             self.readers
-                .read(|connection| known(connection, &issuer, &subject, email.as_ref()))
+                .read(|connection| known(connection, &issuer, &subject, email.as_ref(), now))
         })
     }
 
@@ -339,10 +353,11 @@ impl Store for SqliteStore {
         issuer: String,
         subject: String,
         email: Option<EmailKey>,
+        now: Timestamp,
         mut decide: Decide,
     ) -> BoxFuture<'_, Result<Option<Applied>, ApplyError>> {
         Box::pin(self.writer.submit(move |connection| {
-            match decide(&known(connection, &issuer, &subject, email.as_ref())?) {
+            match decide(&known(connection, &issuer, &subject, email.as_ref(), now)?) {
                 Some(sign_in) => apply(connection, &sign_in).map(Some),
                 None => Ok(None),
             }
@@ -609,6 +624,57 @@ impl Store for SqliteStore {
         }))
     }
 
+    fn invite(&self, invitation: Invitation) -> BoxFuture<'_, Result<(), InviteError>> {
+        Box::pin(self.writer.submit(move |connection| {
+            let email = &invitation.email;
+            let owned: bool = connection
+                .prepare_cached(sql::SELECT_HAS_OWNER)?
+                .query_row([email.key().as_str()], |row| row.get(0))?;
+            if owned {
+                return Err(JobError::Domain(InviteError::Exists));
+            }
+            execute(
+                connection,
+                sql::UPSERT_INVITATION,
+                (
+                    email.key().as_str(),
+                    email.as_str(),
+                    invitation.created_at.micros(),
+                    invitation.expires_at.micros(),
+                ),
+            )?;
+            Ok(())
+        }))
+    }
+
+    fn invitations(
+        &self,
+        after: Option<Invitation>,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<Invitation>, StoreError>> {
+        Box::pin(async move {
+            let limit = limit.clamp(1, MAX_PAGE);
+            let (created_at, key) = after.as_ref().map_or((i64::MIN, ""), |after| {
+                (after.created_at.micros(), after.email.key().as_str())
+            });
+            self.readers.read(|connection| {
+                all(
+                    connection,
+                    sql::SELECT_INVITATIONS,
+                    (created_at, key, limit),
+                    rows::invitation,
+                )
+            })
+        })
+    }
+
+    fn withdraw_invitation(&self, email: EmailKey) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(self.writer.submit(move |connection| {
+            let delete = sql::DELETE_INVITATION;
+            Ok(one(connection, delete, [email.as_str()], rows::invitation)?.is_some())
+        }))
+    }
+
     fn signing_keys(&self) -> BoxFuture<'_, Result<Vec<StoredKey>, StoreError>> {
         Box::pin(async move {
             self.readers
@@ -704,6 +770,7 @@ impl Store for SqliteStore {
                 (sql::PRUNE_CODES, now.minus_seconds(REMEMBER_CODES)),
                 (sql::PRUNE_GRANTS, now),
                 (sql::PRUNE_SESSIONS, now),
+                (sql::PRUNE_INVITATIONS, now),
                 (sql::PRUNE_CLAIMS, now.minus_seconds(REMEMBER)),
             ] {
                 loop {

@@ -231,7 +231,7 @@ impl Told {
             let grant = store.grant(grant(number).id, NOW).await.unwrap();
             let identity = &sign_in(number).identity;
             let known = store
-                .known(identity.issuer.clone(), identity.subject.clone(), None)
+                .known(identity.issuer.clone(), identity.subject.clone(), None, NOW)
                 .await
                 .unwrap();
             users += u32::from(known.identity.is_some());

@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 
 use tokio_postgres::Client;
 use vestibule_accounts::{
-    Act, CodeHash, EmailAddress, HandOver, IdentityRecord, NewCode, Redemption, Rotation,
-    SessionKey, SignIn, StateHash, Store, UserQuery,
+    Act, CodeHash, EmailAddress, HandOver, IdentityRecord, Invitation, NewCode, Redemption,
+    Rotation, SessionKey, SignIn, StateHash, Store, UserQuery,
 };
 use vestibule_store::{OpenMode, PostgresStore};
 
@@ -19,13 +19,14 @@ use crate::{NOW, Place, bytes, server, sign_in};
 /// How many people there are, and how many where it is written down.
 const PEOPLE: [u32; 2] = [20_000, 100_000];
 /// Tables that grow with them.
-const BIG: [&str; 6] = [
+const BIG: [&str; 7] = [
     "users",
     "identities",
     "sessions",
     "claims",
     "codes",
     "grants",
+    "invitations",
 ];
 /// How many logins the WAL is measured over.
 const LOGINS: u32 = 200;
@@ -50,6 +51,9 @@ const FILL: &str = "
         FROM generate_series(1, $PEOPLE) AS n;
     INSERT INTO claims (state, claimed_at, claimant)
         SELECT sha256(('state' || n)::bytea), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - n, gen_random_uuid()
+        FROM generate_series(1, $PEOPLE) AS n;
+    INSERT INTO invitations (email_key, email, created_at, expires_at)
+        SELECT 'guest' || n || '@example.com', 'guest' || n || '@example.com', $NOW - n, $NOW + (86400 + n) * 1000000::bigint
         FROM generate_series(1, $PEOPLE) AS n;
     ANALYZE;";
 
@@ -174,7 +178,7 @@ async fn verbs(report: &mut Report, store: &PostgresStore, number: u32) {
     let address = EmailAddress::parse(identity.email.as_ref().unwrap()).unwrap();
     let known = || {
         let (issuer, subject) = (identity.issuer.clone(), identity.subject.clone());
-        store.known(issuer, subject, Some(address.key().clone()))
+        store.known(issuer, subject, Some(address.key().clone()), NOW)
     };
     let claim = |number| store.claim_state(StateHash::from_bytes(bytes(number)), NOW);
     report
@@ -262,6 +266,17 @@ async fn verbs(report: &mut Report, store: &PostgresStore, number: u32) {
         ..UserQuery::default()
     });
     report.note("users, by address", one).await.unwrap();
+    let invitation = Invitation {
+        email: EmailAddress::parse(&format!("guest{number}@example.com")).unwrap(),
+        created_at: NOW,
+        expires_at: NOW.plus_seconds(60),
+    };
+    let invited = store.invite(invitation.clone());
+    report.note("invite", invited).await.unwrap();
+    let page = store.invitations(Some(invitation.clone()), 100);
+    report.note("invitations, a page", page).await.unwrap();
+    let withdrawn = store.withdraw_invitation(invitation.email.key().clone());
+    assert!(report.note("withdraw_invitation", withdrawn).await.unwrap());
     let said = report.place.server.log().len();
     report.note("prune", store.prune(NOW)).await.unwrap();
     // In its order alone, an index would be read to its end when nothing is over.

@@ -30,7 +30,7 @@ pub(crate) async fn a_schema_is_made_once_by_servers_that_start_together(place: 
     for server in starting {
         server.await.unwrap().unwrap();
     }
-    assert_eq!(place.count("migrations").await, 2);
+    assert_eq!(place.count("migrations").await, 3);
 }
 
 pub(crate) async fn the_command_line_makes_nothing(place: Place) {
@@ -115,7 +115,7 @@ pub(crate) async fn two_replicas_make_one_user_of_one_person(place: Place) {
                 sign_in.identity.subject = "ann".into();
                 let identity = &sign_in.identity;
                 let known = store
-                    .known(identity.issuer.clone(), "ann".into(), None)
+                    .known(identity.issuer.clone(), "ann".into(), None, NOW)
                     .await
                     .unwrap();
                 if let Some(account) = known.identity {

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use rusqlite::Connection;
 use vestibule_accounts::{Store, StoreError};
 
-use super::{File, count, hold, is_in_main_file, names, put};
+use super::{File, NOW, count, hold, is_in_main_file, names, put};
 use crate::sqlite::SqliteStore;
 use crate::sqlite::writer::{JobError, checkpoint};
 
@@ -608,7 +608,7 @@ fn no_statement_is_planned_again_for_a_value_that_is_bound() {
     for (statement, values) in [
         (super::super::sql::SELECT_SESSION, 2),
         (super::super::sql::SELECT_IDENTITIES, 1),
-        (super::super::sql::SELECT_KNOWN, 3),
+        (super::super::sql::SELECT_KNOWN, 4),
         (super::super::sql::SELECT_USERS, 3),
     ] {
         let mut prepared = reader.prepare(statement).unwrap();
@@ -644,7 +644,13 @@ async fn what_a_decision_holds_is_let_go_before_its_answer_comes() {
             let _ = &held;
             None
         });
-        let nobody = store.admit("https://idp.example".into(), "ann".into(), None, decide);
+        let nobody = store.admit(
+            "https://idp.example".into(),
+            "ann".into(),
+            None,
+            NOW,
+            decide,
+        );
         assert_eq!(nobody.await.unwrap(), None);
         assert!(gone.load(Ordering::SeqCst));
     }
