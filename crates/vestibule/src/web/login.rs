@@ -234,7 +234,7 @@ pub(super) async fn callback(
     headers: HeaderMap,
 ) -> Response {
     if answers_by_form(&vestibule, &provider) {
-        return other_method(&vestibule, &headers);
+        return other_method(&vestibule, &headers, "POST");
     }
     let query = query.unwrap_or_default().into_bytes();
     finish(vestibule, provider, query, client, &headers).await
@@ -250,7 +250,7 @@ pub(super) async fn callback_posted(
     form: Result<Bytes, BytesRejection>,
 ) -> Response {
     if !answers_by_form(&vestibule, &provider) {
-        return other_method(&vestibule, &headers);
+        return other_method(&vestibule, &headers, "GET");
     }
     let form = form.unwrap_or_default().to_vec();
     finish(vestibule, provider, form, client, &headers).await
@@ -262,10 +262,14 @@ fn answers_by_form(vestibule: &Vestibule, provider: &str) -> bool {
         .is_ok_and(|provider| provider.form_post)
 }
 
-/// The attempt stays as it is.
-fn other_method(vestibule: &Vestibule, headers: &HeaderMap) -> Response {
-    Answer::plain(Code::MethodNotAllowed, wants_page(headers))
-        .into_response_at(&vestibule.inner.base_path)
+/// This provider answers by the other method. The attempt stays as it is.
+fn other_method(vestibule: &Vestibule, headers: &HeaderMap, allowed: &'static str) -> Response {
+    let mut response = Answer::plain(Code::MethodNotAllowed, wants_page(headers))
+        .into_response_at(&vestibule.inner.base_path);
+    response
+        .headers_mut()
+        .insert(header::ALLOW, HeaderValue::from_static(allowed));
+    response
 }
 
 /// Ends a login with what the provider answered, in a query or in a form.
