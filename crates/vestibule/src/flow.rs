@@ -39,6 +39,8 @@ pub(crate) struct LoginStart {
     pub(crate) return_to: Option<ReturnTo>,
     pub(crate) login_hint: Option<String>,
     pub(crate) prompt: Option<Prompt>,
+    /// Scopes beside the configured ones.
+    pub(crate) more_scopes: Vec<String>,
     /// The session that this browser has already.
     pub(crate) session: Option<SessionToken>,
 }
@@ -127,7 +129,7 @@ impl Vestibule {
             return_to,
             login_hint: request.login_hint,
             prompt: request.prompt,
-            more_scopes: Vec::new(),
+            more_scopes: request.more_scopes,
             note: previous_session(&provider, request.session.as_ref()),
             now,
         };

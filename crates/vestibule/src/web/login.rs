@@ -53,6 +53,8 @@ pub(super) async fn begin(
         let mut start = parse_start(&vestibule, &query)?;
         if let Some(request) = request {
             start.return_to = Some(return_to_of(&vestibule, &request)?);
+            // The scope of such a request is asked of us, not of the provider.
+            start.more_scopes.clear();
         }
         start.session = vestibule.inner.cookies.session(&headers);
         vestibule.begin_login(&provider, start).await
@@ -173,7 +175,7 @@ fn parse_start(vestibule: &Vestibule, query: &str) -> Result<LoginStart, Failure
     let mut start = LoginStart::default();
     let mut seen: Vec<String> = Vec::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        if matches!(&*name, "return_to" | "login_hint" | "prompt") {
+        if matches!(&*name, "return_to" | "login_hint" | "prompt" | "scope") {
             if seen.iter().any(|known| *known == name) {
                 return Err(Failure::new(
                     Code::BadRequest,
@@ -219,6 +221,8 @@ fn parse_start(vestibule: &Vestibule, query: &str) -> Result<LoginStart, Failure
                     ));
                 }
             },
+            // Those of `optional_scopes` alone go out.
+            "scope" => start.more_scopes = value.split(' ').map(str::to_owned).collect(),
             _ => {}
         }
     }
