@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Barrier;
 use vestibule::accounts::{
     Account, AddKey, Applied, ApplyError, BoxFuture, Claim, EmailKey, Grant, GrantId, HandOver,
-    Identity, Invitation, InviteError, Known, NewPasswordUser, RedeemError, Redemption,
-    RegisterError, RotateError, Rotated, Rotation, SecretCheck, SessionHash, SessionId, SessionKey,
-    SignIn, SignedIn, StateHash, Store, StoreError, StoredKey, Timestamp, UnlinkError, User,
-    UserId, UserPage, UserQuery,
+    Identity, Invitation, InviteError, Known, NewPasswordUser, ProviderTokens, RedeemError,
+    Redemption, RegisterError, RotateError, Rotated, Rotation, SecretCheck, SessionHash, SessionId,
+    SessionKey, SignIn, SignedIn, StateHash, Store, StoreError, StoredKey, Timestamp, UnlinkError,
+    Unlinked, User, UserId, UserPage, UserQuery,
 };
 use vestibule_store::SqliteStore;
 
@@ -72,7 +72,10 @@ impl Store for Together {
         fn identities(user: UserId) -> Result<Vec<Identity>, StoreError>;
         fn set_active(user: UserId, active: bool, now: Timestamp) -> Result<Option<User>, StoreError>;
         fn set_superuser(user: UserId, superuser: bool, now: Timestamp) -> Result<Option<User>, StoreError>;
-        fn unlink(account: Account, issuer: String, subject: String, now: Timestamp) -> Result<bool, UnlinkError>;
+        fn unlink(account: Account, issuer: String, subject: String, now: Timestamp) -> Result<Option<Unlinked>, UnlinkError>;
+        fn provider_tokens(user: UserId) -> Result<Vec<ProviderTokens>, StoreError>;
+        fn lease_provider_tokens(issuer: String, subject: String, version: i64, until: Timestamp, now: Timestamp) -> Result<bool, StoreError>;
+        fn replace_provider_tokens(issuer: String, subject: String, version: i64, sealed: Option<Vec<u8>>, now: Timestamp) -> Result<bool, StoreError>;
         fn register(user: NewPasswordUser, now: Timestamp) -> Result<User, RegisterError>;
         fn invite(invitation: Invitation) -> Result<(), InviteError>;
         fn invitations(after: Option<Invitation>, limit: u32) -> Result<Vec<Invitation>, StoreError>;

@@ -31,10 +31,10 @@ use tempfile::TempDir;
 use url::Url;
 use vestibule::accounts::{
     Account, AddKey, Applied, ApplyError, BoxFuture, Claim, Decide, EmailKey, Grant, GrantId,
-    HandOver, Identity, Invitation, InviteError, Known, NewPasswordUser, RedeemError, Redemption,
-    RegisterError, RotateError, Rotated, Rotation, SecretCheck, SessionHash, SessionId, SessionKey,
-    SignIn, SignedIn, StateHash, Store, StoreError, StoredKey, Timestamp, UnlinkError, User,
-    UserId, UserPage, UserQuery,
+    HandOver, Identity, Invitation, InviteError, Known, NewPasswordUser, ProviderTokens,
+    RedeemError, Redemption, RegisterError, RotateError, Rotated, Rotation, SecretCheck,
+    SessionHash, SessionId, SessionKey, SignIn, SignedIn, StateHash, Store, StoreError, StoredKey,
+    Timestamp, UnlinkError, Unlinked, User, UserId, UserPage, UserQuery,
 };
 use vestibule::clock::TestClock;
 use vestibule::config::{Config, Database, Flags, Sources};
@@ -111,7 +111,10 @@ impl Store for DyingStore {
         fn identities(user: UserId) -> Result<Vec<Identity>, StoreError>;
         fn set_active(user: UserId, active: bool, now: Timestamp) -> Result<Option<User>, StoreError>;
         fn set_superuser(user: UserId, superuser: bool, now: Timestamp) -> Result<Option<User>, StoreError>;
-        fn unlink(account: Account, issuer: String, subject: String, now: Timestamp) -> Result<bool, UnlinkError>;
+        fn unlink(account: Account, issuer: String, subject: String, now: Timestamp) -> Result<Option<Unlinked>, UnlinkError>;
+        fn provider_tokens(user: UserId) -> Result<Vec<ProviderTokens>, StoreError>;
+        fn lease_provider_tokens(issuer: String, subject: String, version: i64, until: Timestamp, now: Timestamp) -> Result<bool, StoreError>;
+        fn replace_provider_tokens(issuer: String, subject: String, version: i64, sealed: Option<Vec<u8>>, now: Timestamp) -> Result<bool, StoreError>;
         fn register(user: NewPasswordUser, now: Timestamp) -> Result<User, RegisterError>;
         fn invite(invitation: Invitation) -> Result<(), InviteError>;
         fn invitations(after: Option<Invitation>, limit: u32) -> Result<Vec<Invitation>, StoreError>;

@@ -25,8 +25,8 @@ pub use crate::ids::{
 };
 pub use crate::records::{
     Account, Act, Applied, Identity, IdentityRecord, Invitation, Known, NewPasswordUser,
-    NewSession, NewUser, PasswordHash, Session, SignIn, SignedIn, StoredKey, User, UserPage,
-    UserQuery, UserVersion,
+    NewSession, NewUser, PasswordHash, ProviderTokens, Session, SignIn, SignedIn, StoredKey,
+    Unlinked, User, UserPage, UserQuery, UserVersion,
 };
 pub use crate::store::{
     AddKey, ApplyError, BoxFuture, Claim, Decide, InviteError, RedeemError, RegisterError,

@@ -238,6 +238,11 @@ pub struct SignIn {
     pub act: Act,
     /// What the provider said.
     pub identity: IdentityRecord,
+    /// What the provider gave to keep, sealed; `None` leaves what is kept as it is.
+    pub provider_tokens: Option<Vec<u8>>,
+    /// The session that must live, and be the acting user's, when this is written: adding a way in. A user who is only
+    /// being made has none.
+    pub requires: Option<SessionHash>,
     /// The session that begins.
     pub session: NewSession,
     /// The browser's old session, which ends. What it gave to front ends goes over to the new one where it lives and
@@ -260,6 +265,45 @@ pub struct Applied {
     pub replaced: Option<SessionId>,
     /// The user's ways in, where the store had them at hand.
     pub identities: Option<Vec<Identity>>,
+}
+
+/// What a provider gave to keep for one identity: its refresh token, for example.
+#[derive(Clone, Eq, PartialEq)]
+pub struct ProviderTokens {
+    /// The issuer of the identity.
+    pub issuer: String,
+    /// The subject of the identity.
+    pub subject: String,
+    /// The provider's label in the configuration at the identity's last sign-in.
+    pub provider: String,
+    /// The tokens, sealed for rest.
+    pub sealed: Vec<u8>,
+    /// Another one with every change, and never again an earlier one.
+    pub version: i64,
+}
+
+impl fmt::Debug for ProviderTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProviderTokens")
+            .field("issuer", &self.issuer)
+            .field("subject", &self.subject)
+            .field("provider", &self.provider)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What an identity that was unlinked left behind.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Unlinked {
+    /// What was kept for it, sealed, to be revoked at the provider. The database has it no longer.
+    pub provider_tokens: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for Unlinked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Unlinked(..)")
+    }
 }
 
 /// One of our signing keys, its private part sealed.

@@ -10,8 +10,8 @@ use crate::email::EmailKey;
 use crate::grants::{Grant, HandOver, Redemption, Rotated, Rotation, SessionKey};
 use crate::ids::{GrantId, SessionHash, SessionId, StateHash, UserId};
 use crate::records::{
-    Account, Applied, Identity, Invitation, Known, NewPasswordUser, SignIn, SignedIn, StoredKey,
-    User, UserPage, UserQuery,
+    Account, Applied, Identity, Invitation, Known, NewPasswordUser, ProviderTokens, SignIn,
+    SignedIn, StoredKey, Unlinked, User, UserPage, UserQuery,
 };
 use vestibule_oidc::Timestamp;
 
@@ -47,6 +47,9 @@ pub enum ApplyError {
     /// A user that the decision rests on has changed. Read and decide again.
     #[error("the user has changed since the decision")]
     Stale,
+    /// The session that [`SignIn::requires`] is over, or is not the acting user's. No other decision helps.
+    #[error("the session that this needs is over, or is another user's")]
+    SessionOver,
     /// The database could not.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -191,7 +194,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Writes a whole sign-in: user, identity, session, the end of the old session, and the claim, or none of them.
     /// A user that is not as it was decided on, or not active, is [`ApplyError::Stale`], and so is an invitation that it
-    /// was decided on and that is gone or over; a taken identity or address is [`ApplyError::Conflict`].
+    /// was decided on and that is gone or over; a taken identity or address is [`ApplyError::Conflict`]. Before all that,
+    /// where the session that it requires does not live or is not the acting user's, it is [`ApplyError::SessionOver`].
     fn apply(&self, sign_in: SignIn) -> BoxFuture<'_, Result<Applied, ApplyError>>;
 
     /// Reads what is known about an identity and its verified address, lets `decide` say what follows, and writes it.
@@ -296,14 +300,43 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> BoxFuture<'_, Result<Option<User>, StoreError>>;
 
-    /// Takes an identity from its user, raising the version; `false` if it was not that user's. Never the last way in.
+    /// Takes an identity from its user, raising the version, and with it what was kept of its provider; `None` if it was
+    /// not that user's. Never the last way in; a password is one. A user who is disabled is [`UnlinkError::Stale`].
     fn unlink(
         &self,
         account: Account,
         issuer: String,
         subject: String,
         now: Timestamp,
-    ) -> BoxFuture<'_, Result<bool, UnlinkError>>;
+    ) -> BoxFuture<'_, Result<Option<Unlinked>, UnlinkError>>;
+
+    /// What the providers of an active user gave to keep, that of the identity that was used last first.
+    fn provider_tokens(
+        &self,
+        user: UserId,
+    ) -> BoxFuture<'_, Result<Vec<ProviderTokens>, StoreError>>;
+
+    /// Takes the lease on what is kept for an identity, so that of all servers one at a time asks the provider for more.
+    /// `true` for exactly one caller while the version is this one and no earlier lease lasts: at its end it is over.
+    fn lease_provider_tokens(
+        &self,
+        issuer: String,
+        subject: String,
+        version: i64,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Replaces what is kept for an identity, or with `None` removes it, raising the version and ending the lease;
+    /// `false`, and nothing was written, where the version is another one: somebody was faster, or it is gone.
+    fn replace_provider_tokens(
+        &self,
+        issuer: String,
+        subject: String,
+        version: i64,
+        sealed: Option<Vec<u8>>,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<bool, StoreError>>;
 
     /// Makes a password user that claims an address.
     fn register(

@@ -144,6 +144,8 @@ pub(crate) fn sign_in(number: u32) -> SignIn {
             name: None,
             picture: None,
         },
+        provider_tokens: None,
+        requires: None,
         session: NewSession {
             id: SessionId::new(NOW, bytes(number)),
             hash: SessionHash::from_bytes(bytes(number)),

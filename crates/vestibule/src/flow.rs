@@ -516,6 +516,8 @@ impl Vestibule {
                 Ok(act) => Some(SignIn {
                     act,
                     identity: record.clone(),
+                    provider_tokens: None,
+                    requires: None,
                     session: new_session.clone(),
                     replaces,
                     hand_over: hand_over.clone(),

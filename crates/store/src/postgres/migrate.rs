@@ -21,6 +21,10 @@ const MIGRATIONS: &[(i64, &str)] = &[
         3,
         include_str!("../../migrations/postgres/0003_invitations.sql"),
     ),
+    (
+        4,
+        include_str!("../../migrations/postgres/0004_provider_tokens.sql"),
+    ),
 ];
 
 /// Brings the schema up to date with [`MIGRATIONS`].

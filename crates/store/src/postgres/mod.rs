@@ -8,6 +8,7 @@ mod connect;
 mod grants;
 mod migrate;
 mod open;
+mod provider_tokens;
 mod rows;
 mod run;
 mod sql;

@@ -5,7 +5,8 @@ use tokio_postgres::types::FromSql;
 use uuid::Uuid;
 use vestibule_accounts::{
     Account, Code, EmailAddress, Grant, GrantId, GrantKey, Identity, IdentityRecord, Invitation,
-    Session, SessionId, SignedIn, StoreError, StoredKey, Timestamp, User, UserId, UserVersion,
+    ProviderTokens, Session, SessionId, SignedIn, StoreError, StoredKey, Timestamp, User, UserId,
+    UserVersion,
 };
 
 type Result<T> = core::result::Result<T, StoreError>;
@@ -86,6 +87,16 @@ pub(super) fn identity(row: &Row) -> Result<Identity> {
         },
         created_at: time(row, 8)?,
         last_used_at: time(row, 9)?,
+    })
+}
+
+pub(super) fn provider_tokens(row: &Row) -> Result<ProviderTokens> {
+    Ok(ProviderTokens {
+        issuer: get(row, 0)?,
+        subject: get(row, 1)?,
+        provider: get(row, 2)?,
+        sealed: get(row, 3)?,
+        version: get(row, 4)?,
     })
 }
 

@@ -1,8 +1,8 @@
 //! Every statement, as text. They name the schema `vestibule`; another one takes its place when a store is opened.
 //!
 //! What a decision rests on is locked by the statement that reads it: `FOR NO KEY UPDATE`, which lets the foreign keys
-//! of the application's tables be checked. Everybody locks in one order: user, address, identity, session, then what
-//! hangs on the session.
+//! of the application's tables be checked. Everybody locks in one order: user, the session that is required, address,
+//! identity and what is kept for it, session, then what hangs on the session.
 
 macro_rules! statements {
     ($($name:ident = $text:expr;)*) => {
@@ -76,6 +76,16 @@ statements! {
     select_identities = "SELECT user_id, issuer, subject, provider, email, email_verified, name, picture, created_at, last_used_at FROM vestibule.identities WHERE user_id = $1 ORDER BY created_at, issuer, subject";
     delete_identity = "DELETE FROM vestibule.identities WHERE user_id = $1 AND issuer = $2 AND subject = $3";
     has_identity = "SELECT EXISTS (SELECT 1 FROM vestibule.identities WHERE user_id = $1 AND issuer = $2 AND subject = $3)";
+    upsert_provider_tokens = "INSERT INTO vestibule.provider_tokens AS tokens (issuer, subject, sealed, version) VALUES ($1, $2, $3, $4) ON CONFLICT (issuer, subject) DO UPDATE SET sealed = excluded.sealed, version = greatest(tokens.version + 1, excluded.version), lease_until = NULL, lessee = NULL";
+    select_provider_tokens = "SELECT tokens.issuer, tokens.subject, identities.provider, tokens.sealed, tokens.version FROM vestibule.users AS users JOIN vestibule.identities AS identities ON identities.user_id = users.id JOIN vestibule.provider_tokens AS tokens ON tokens.issuer = identities.issuer AND tokens.subject = identities.subject WHERE users.id = $1 AND users.is_active ORDER BY identities.last_used_at DESC, tokens.issuer, tokens.subject";
+    lease_provider_tokens = "UPDATE vestibule.provider_tokens SET lease_until = $4, lessee = $5 WHERE issuer = $1 AND subject = $2 AND version = $3 AND (lease_until IS NULL OR lease_until <= $6)";
+    has_lease = "SELECT EXISTS (SELECT 1 FROM vestibule.provider_tokens WHERE issuer = $1 AND subject = $2 AND lessee = $3)";
+    update_provider_tokens = "UPDATE vestibule.provider_tokens SET sealed = $4, version = greatest(version + 1, $5), lease_until = NULL, lessee = NULL WHERE issuer = $1 AND subject = $2 AND version = $3";
+    delete_provider_tokens = "DELETE FROM vestibule.provider_tokens WHERE issuer = $1 AND subject = $2 AND version = $3";
+    // The version that it was raised to follows from the one that was replaced.
+    has_replaced_provider_tokens = "SELECT EXISTS (SELECT 1 FROM vestibule.provider_tokens WHERE issuer = $1 AND subject = $2 AND version = greatest($3 + 1, $5) AND sealed = $4)";
+    has_provider_tokens = "SELECT EXISTS (SELECT 1 FROM vestibule.provider_tokens WHERE issuer = $1 AND subject = $2)";
+    take_provider_tokens = "DELETE FROM vestibule.provider_tokens AS tokens USING vestibule.identities AS identities WHERE identities.user_id = $1 AND identities.issuer = $2 AND identities.subject = $3 AND tokens.issuer = $2 AND tokens.subject = $3 RETURNING tokens.sealed";
     has_way_in = "SELECT EXISTS (SELECT 1 FROM vestibule.identities WHERE user_id = $1) OR EXISTS (SELECT 1 FROM vestibule.users WHERE id = $1 AND password_hash IS NOT NULL)";
 
     // The claim is there since `claim_state`, and this COMMIT makes it durable. Where it is not, it is written now.

@@ -4,13 +4,14 @@ use uuid::Uuid;
 use vestibule_accounts::{
     Account, Act, AddKey, Applied, ApplyError, BoxFuture, Claim, EmailKey, Grant, GrantId,
     HandOver, Identity, IdentityRecord, Invitation, InviteError, Known, NewPasswordUser,
-    RedeemError, Redemption, RegisterError, RotateError, Rotated, Rotation, SecretCheck,
-    SessionHash, SessionId, SessionKey, SignIn, SignedIn, StateHash, Store, StoreError, StoredKey,
-    Timestamp, UnlinkError, User, UserId, UserPage, UserQuery,
+    ProviderTokens, RedeemError, Redemption, RegisterError, RotateError, Rotated, Rotation,
+    SecretCheck, SessionHash, SessionId, SessionKey, SignIn, SignedIn, StateHash, Store,
+    StoreError, StoredKey, Timestamp, UnlinkError, Unlinked, User, UserId, UserPage, UserQuery,
 };
 
+use super::provider_tokens::{Kept, Lease, ReplaceError, Replacement};
 use super::run::{JobError, Param, Tx, VERBS, Verb, is_unique_violation, params};
-use super::{PostgresStore, grants, rows};
+use super::{PostgresStore, grants, provider_tokens, rows};
 
 /// How many rows one pruning transaction removes, so that logins go on between two.
 const PRUNE_ROWS: u64 = 500;
@@ -79,9 +80,37 @@ async fn insert_identity(
     insert_new(tx, &tx.sql().insert_identity, params).await
 }
 
+/// Locks the user and the session that a sign-in requires: it must live and be that user's.
+async fn check_required(
+    tx: &Tx<'_>,
+    act: &Act,
+    required: &SessionHash,
+    now: Timestamp,
+) -> Result<(), JobError<ApplyError>> {
+    let user = match act {
+        Act::SignIn(account) | Act::Link(account) => account.user,
+        Act::Create { user, .. } => user.id,
+    };
+    let user = uuid(user.as_bytes());
+    let row = tx.one(&tx.sql().lock_account, params![user]).await?;
+    let found = row.as_ref().map(rows::account).transpose()?;
+    if found.is_some_and(|found| found.is_active) {
+        let params = params![required.as_bytes().as_slice(), user, now.micros()];
+        if let Some(row) = tx.one(&tx.sql().lock_session, params).await?
+            && rows::get(&row, 1)?
+        {
+            return Ok(());
+        }
+    }
+    Err(JobError::Domain(ApplyError::SessionOver))
+}
+
 /// A whole sign-in, inside of a transaction.
 async fn apply(tx: &Tx<'_>, sign_in: &SignIn) -> Result<Applied, JobError<ApplyError>> {
     let (sql, record, now) = (tx.sql(), &sign_in.identity, sign_in.now);
+    if let Some(required) = &sign_in.requires {
+        check_required(tx, &sign_in.act, required, now).await?;
+    }
     let id = match &sign_in.act {
         Act::SignIn(account) => {
             active(tx, account).await?;
@@ -154,6 +183,10 @@ async fn apply(tx: &Tx<'_>, sign_in: &SignIn) -> Result<Applied, JobError<ApplyE
             user.id
         }
     };
+    if let Some(sealed) = &sign_in.provider_tokens {
+        let params = params![record.issuer, record.subject, *sealed, now.micros()];
+        tx.execute(&sql.upsert_provider_tokens, params).await?;
+    }
     let session = &sign_in.session;
     let params = params![
         session.hash.as_bytes().as_slice(),
@@ -544,34 +577,98 @@ impl Store for PostgresStore {
         issuer: String,
         subject: String,
         now: Timestamp,
-    ) -> BoxFuture<'_, Result<bool, UnlinkError>> {
+    ) -> BoxFuture<'_, Result<Option<Unlinked>, UnlinkError>> {
         let verb = Verb::once(
             |tx, (account, issuer, subject, now): &(Account, String, String, Timestamp)| {
                 Box::pin(async move {
                     let (sql, user) = (tx.sql(), uuid(account.user.as_bytes()));
-                    if !is_unchanged(tx, account).await? {
+                    if !account.is_active || !is_unchanged(tx, account).await? {
                         return Err(JobError::Domain(UnlinkError::Stale));
                     }
                     let params = params![user, *issuer, *subject];
+                    // First: what is kept goes with the identity.
+                    let kept = tx.one(&sql.take_provider_tokens, params).await?;
+                    let provider_tokens = kept.map(|row| rows::get(&row, 0)).transpose()?;
                     if tx.execute(&sql.delete_identity, params).await? == 0 {
-                        return Ok(false);
+                        return Ok(None);
                     }
                     if !tx.asks(&sql.has_way_in, params![user]).await? {
                         return Err(JobError::Domain(UnlinkError::LastMethod));
                     }
                     let params = params![user, now.micros()];
                     tx.execute(&sql.raise_version, params).await?;
-                    Ok(true)
+                    Ok(Some(Unlinked { provider_tokens }))
                 })
             },
             |tx, (account, issuer, subject, _), done| {
                 Box::pin(async move {
                     let params = params![uuid(account.user.as_bytes()), *issuer, *subject];
-                    Ok(!done || !tx.asks(&tx.sql().has_identity, params).await?)
+                    Ok(done.is_none() || !tx.asks(&tx.sql().has_identity, params).await?)
                 })
             },
         );
         self.inner.run((account, issuer, subject, now), verb)
+    }
+
+    fn provider_tokens(
+        &self,
+        user: UserId,
+    ) -> BoxFuture<'_, Result<Vec<ProviderTokens>, StoreError>> {
+        let verb = Verb::single(|tx, user: &UserId| Box::pin(provider_tokens::of(tx, *user)));
+        self.inner.run(user, verb)
+    }
+
+    fn lease_provider_tokens(
+        &self,
+        issuer: String,
+        subject: String,
+        version: i64,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let lease = Lease {
+            of: Kept {
+                issuer,
+                subject,
+                version,
+            },
+            until,
+            lessee: Uuid::now_v7(),
+            now,
+        };
+        let verb = Verb::single(|tx, lease: &Lease| Box::pin(provider_tokens::lease(tx, lease)));
+        self.inner.run(lease, verb)
+    }
+
+    fn replace_provider_tokens(
+        &self,
+        issuer: String,
+        subject: String,
+        version: i64,
+        sealed: Option<Vec<u8>>,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let replacement = Replacement {
+            of: Kept {
+                issuer,
+                subject,
+                version,
+            },
+            sealed,
+            now,
+        };
+        let verb = Verb::once(
+            |tx, replacement: &Replacement| Box::pin(provider_tokens::replace(tx, replacement)),
+            |tx, replacement, ()| Box::pin(provider_tokens::was_replaced(tx, replacement)),
+        );
+        let answer = self.inner.run(replacement, verb);
+        Box::pin(async move {
+            match answer.await {
+                Ok(()) => Ok(true),
+                Err(ReplaceError::Moved) => Ok(false),
+                Err(ReplaceError::Store(error)) => Err(error),
+            }
+        })
     }
 
     fn register(

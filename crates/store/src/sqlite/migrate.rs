@@ -16,6 +16,10 @@ pub(super) const MIGRATIONS: &[(i64, &str)] = &[
         3,
         include_str!("../../migrations/sqlite/0003_invitations.sql"),
     ),
+    (
+        4,
+        include_str!("../../migrations/sqlite/0004_provider_tokens.sql"),
+    ),
 ];
 
 /// Brings a file up to date with [`MIGRATIONS`].

@@ -4,7 +4,7 @@ use rusqlite::types::Type;
 use rusqlite::{Error, Result, Row};
 use vestibule_accounts::{
     Account, Code, EmailAddress, Grant, GrantId, GrantKey, Identity, IdentityRecord, Invitation,
-    Session, SessionId, SignedIn, StoredKey, Timestamp, User, UserId, UserVersion,
+    ProviderTokens, Session, SessionId, SignedIn, StoredKey, Timestamp, User, UserId, UserVersion,
 };
 
 fn time(row: &Row<'_>, at: usize) -> Result<Timestamp> {
@@ -75,6 +75,16 @@ pub(super) fn identity(row: &Row<'_>) -> Result<Identity> {
         },
         created_at: time(row, 8)?,
         last_used_at: time(row, 9)?,
+    })
+}
+
+pub(super) fn provider_tokens(row: &Row<'_>) -> Result<ProviderTokens> {
+    Ok(ProviderTokens {
+        issuer: row.get(0)?,
+        subject: row.get(1)?,
+        provider: row.get(2)?,
+        sealed: row.get(3)?,
+        version: row.get(4)?,
     })
 }
 

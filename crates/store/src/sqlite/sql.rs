@@ -45,6 +45,15 @@ pub(super) const DELETE_IDENTITY: &str =
     "DELETE FROM vestibule_identities WHERE user = ?1 AND issuer = ?2 AND subject = ?3";
 pub(super) const COUNT_WAYS_IN: &str = "SELECT (SELECT count(*) FROM vestibule_identities WHERE user = ?1) + (SELECT password_hash IS NOT NULL FROM vestibule_users WHERE id = ?1)";
 
+pub(super) const UPSERT_PROVIDER_TOKENS: &str = "INSERT INTO vestibule_provider_tokens (issuer, subject, sealed, version) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (issuer, subject) DO UPDATE SET sealed = excluded.sealed, version = max(version + 1, excluded.version), lease_until = NULL";
+pub(super) const SELECT_PROVIDER_TOKENS: &str = "SELECT tokens.issuer, tokens.subject, identities.provider, tokens.sealed, tokens.version FROM vestibule_users AS users JOIN vestibule_identities AS identities ON identities.user = users.id JOIN vestibule_provider_tokens AS tokens ON tokens.issuer = identities.issuer AND tokens.subject = identities.subject WHERE users.id = ?1 AND users.is_active = 1 ORDER BY identities.last_used_at DESC, tokens.issuer, tokens.subject";
+pub(super) const SELECT_SEALED: &str =
+    "SELECT sealed FROM vestibule_provider_tokens WHERE issuer = ?1 AND subject = ?2";
+pub(super) const LEASE_PROVIDER_TOKENS: &str = "UPDATE vestibule_provider_tokens SET lease_until = ?4 WHERE issuer = ?1 AND subject = ?2 AND version = ?3 AND (lease_until IS NULL OR lease_until <= ?5)";
+pub(super) const UPDATE_PROVIDER_TOKENS: &str = "UPDATE vestibule_provider_tokens SET sealed = ?4, version = max(version + 1, ?5), lease_until = NULL WHERE issuer = ?1 AND subject = ?2 AND version = ?3";
+pub(super) const DELETE_PROVIDER_TOKENS: &str =
+    "DELETE FROM vestibule_provider_tokens WHERE issuer = ?1 AND subject = ?2 AND version = ?3";
+
 pub(super) const SELECT_HAS_OWNER: &str =
     "SELECT EXISTS (SELECT 1 FROM vestibule_users WHERE email_key = ?1)";
 pub(super) const UPSERT_INVITATION: &str = "INSERT INTO vestibule_invitations (email_key, email, created_at, expires_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (email_key) DO UPDATE SET email = excluded.email, created_at = excluded.created_at, expires_at = excluded.expires_at";

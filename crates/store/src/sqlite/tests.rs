@@ -36,7 +36,8 @@ fn every_behaviour_of_the_suite_is_run() {
     let suite = concat!(
         include_str!("../conformance.rs"),
         include_str!("../conformance/grants.rs"),
-        include_str!("../conformance/invitations.rs")
+        include_str!("../conformance/invitations.rs"),
+        include_str!("../conformance/linking.rs")
     );
     let behaviours: Vec<_> = suite
         .lines()
@@ -144,6 +145,8 @@ fn sign_in(number: u8) -> SignIn {
             name: None,
             picture: None,
         },
+        provider_tokens: None,
+        requires: None,
         session: NewSession {
             id: SessionId::new(NOW, [number; 10]),
             hash: SessionHash::from_bytes([number; 32]),

@@ -6,9 +6,9 @@ use rusqlite::{Connection, OptionalExtension as _, Params};
 use vestibule_accounts::{
     Account, Act, AddKey, Applied, ApplyError, BoxFuture, Claim, Decide, EmailKey, Grant, GrantId,
     HandOver, Identity, IdentityRecord, Invitation, InviteError, Known, NewPasswordUser,
-    RedeemError, Redemption, RegisterError, RotateError, Rotated, Rotation, SecretCheck,
-    SessionHash, SessionId, SessionKey, SignIn, SignedIn, StateHash, Store, StoreError, StoredKey,
-    Timestamp, UnlinkError, User, UserId, UserPage, UserQuery,
+    ProviderTokens, RedeemError, Redemption, RegisterError, RotateError, Rotated, Rotation,
+    SecretCheck, SessionHash, SessionId, SessionKey, SignIn, SignedIn, StateHash, Store,
+    StoreError, StoredKey, Timestamp, UnlinkError, Unlinked, User, UserId, UserPage, UserQuery,
 };
 
 use super::claims::REMEMBER;
@@ -153,9 +153,29 @@ fn insert_identity(
     insert_new(connection, sql::INSERT_IDENTITY, params)
 }
 
+/// The session that a sign-in requires, which must live and be the acting user's.
+fn check_required(
+    connection: &Connection,
+    act: &Act,
+    required: SessionHash,
+    now: Timestamp,
+) -> Result<(), JobError<ApplyError>> {
+    let user = match act {
+        Act::SignIn(account) | Act::Link(account) => account.user,
+        Act::Create { user, .. } => user.id,
+    };
+    match grants::session(connection, SessionKey::Cookie(required), now)? {
+        Some(found) if found.user.id == user => Ok(()),
+        _ => Err(JobError::Domain(ApplyError::SessionOver)),
+    }
+}
+
 /// A whole sign-in, inside of a savepoint.
 fn apply(connection: &Connection, sign_in: &SignIn) -> Result<Applied, JobError<ApplyError>> {
     let (record, now) = (&sign_in.identity, sign_in.now);
+    if let Some(required) = sign_in.requires {
+        check_required(connection, &sign_in.act, required, now)?;
+    }
     let user = match &sign_in.act {
         Act::SignIn(account) => {
             let user = active(connection, account)?;
@@ -236,6 +256,10 @@ fn apply(connection: &Connection, sign_in: &SignIn) -> Result<Applied, JobError<
         }
     };
     let user = user.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    if let Some(sealed) = &sign_in.provider_tokens {
+        let params = (&record.issuer, &record.subject, sealed, now.micros());
+        execute(connection, sql::UPSERT_PROVIDER_TOKENS, params)?;
+    }
     let session = &sign_in.session;
     execute(
         connection,
@@ -575,14 +599,18 @@ impl Store for SqliteStore {
         issuer: String,
         subject: String,
         now: Timestamp,
-    ) -> BoxFuture<'_, Result<bool, UnlinkError>> {
+    ) -> BoxFuture<'_, Result<Option<Unlinked>, UnlinkError>> {
         Box::pin(self.writer.submit(move |connection| {
             let id = account.user.as_bytes();
-            if one(connection, sql::SELECT_ACCOUNT, [id], rows::account)? != Some(account) {
+            let found = one(connection, sql::SELECT_ACCOUNT, [id], rows::account)?;
+            if !account.is_active || found != Some(account) {
                 return Err(JobError::Domain(UnlinkError::Stale));
             }
+            // Read first: what is kept goes with the identity.
+            let key = (&issuer, &subject);
+            let provider_tokens = one(connection, sql::SELECT_SEALED, key, |row| row.get(0))?;
             if execute(connection, sql::DELETE_IDENTITY, (id, &issuer, &subject))? == 0 {
-                return Ok(false);
+                return Ok(None);
             }
             let left: i64 = connection
                 .prepare_cached(sql::COUNT_WAYS_IN)?
@@ -591,7 +619,60 @@ impl Store for SqliteStore {
                 return Err(JobError::Domain(UnlinkError::LastMethod));
             }
             execute(connection, sql::RAISE_VERSION, (id, now.micros()))?;
-            Ok(true)
+            Ok(Some(Unlinked { provider_tokens }))
+        }))
+    }
+
+    fn provider_tokens(
+        &self,
+        user: UserId,
+    ) -> BoxFuture<'_, Result<Vec<ProviderTokens>, StoreError>> {
+        Box::pin(async move {
+            self.readers.read(|connection| {
+                all(
+                    connection,
+                    sql::SELECT_PROVIDER_TOKENS,
+                    [user.as_bytes()],
+                    rows::provider_tokens,
+                )
+            })
+        })
+    }
+
+    fn lease_provider_tokens(
+        &self,
+        issuer: String,
+        subject: String,
+        version: i64,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(self.writer.submit(move |connection| {
+            let params = (&issuer, &subject, version, until.micros(), now.micros());
+            Ok(execute(connection, sql::LEASE_PROVIDER_TOKENS, params)? > 0)
+        }))
+    }
+
+    fn replace_provider_tokens(
+        &self,
+        issuer: String,
+        subject: String,
+        version: i64,
+        sealed: Option<Vec<u8>>,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(self.writer.submit(move |connection| {
+            let written = match &sealed {
+                Some(sealed) => {
+                    let params = (&issuer, &subject, version, sealed, now.micros());
+                    execute(connection, sql::UPDATE_PROVIDER_TOKENS, params)?
+                }
+                None => {
+                    let params = (&issuer, &subject, version);
+                    execute(connection, sql::DELETE_PROVIDER_TOKENS, params)?
+                }
+            };
+            Ok(written > 0)
         }))
     }
 

@@ -177,6 +177,8 @@ async fn each_verb(place: &Place, how: u8) {
 
     let mut link = sign_in(2);
     link.act = Act::Link(user.account());
+    link.requires = Some(first.session.hash);
+    link.provider_tokens = Some(b"one".to_vec());
     let linked = cut!(store.apply(link.clone())).user;
     assert_eq!(linked.version.0, user.version.0 + 1);
     assert_eq!(store.user(user.id).await.unwrap().unwrap(), linked);
@@ -228,9 +230,35 @@ async fn each_verb(place: &Place, how: u8) {
     assert!(cut!(store.end_grant(grant(7).id, CLIENT.into())));
     assert_eq!(place.count("grants").await, 0);
 
-    let subject = link.identity.subject.clone();
-    let issuer = link.identity.issuer.clone();
-    assert!(cut!(store.unlink(linked.account(), issuer, subject, NOW)));
+    let subject = || link.identity.subject.clone();
+    let issuer = || link.identity.issuer.clone();
+    let version = async || store.provider_tokens(user.id).await.unwrap()[0].version;
+    let old = version().await;
+    assert!(cut!(store.replace_provider_tokens(
+        issuer(),
+        subject(),
+        old,
+        Some(b"two".to_vec()),
+        NOW
+    )));
+    let new = version().await;
+    assert_eq!(new, old + 1);
+    assert!(cut!(store.replace_provider_tokens(
+        issuer(),
+        subject(),
+        new,
+        None,
+        NOW
+    )));
+    assert_eq!(place.count("provider_tokens").await, 0);
+    let mut again = sign_in(3);
+    again.act = Act::SignIn(linked.account());
+    again.identity = link.identity.clone();
+    again.provider_tokens = Some(b"three".to_vec());
+    cut!(store.apply(again.clone()));
+    let unlinked = cut!(store.unlink(linked.account(), issuer(), subject(), NOW)).unwrap();
+    assert_eq!(unlinked.provider_tokens.as_deref(), Some(&b"three"[..]));
+    assert_eq!(place.count("provider_tokens").await, 0);
     let after = store.user(user.id).await.unwrap().unwrap();
     assert_eq!(after.version.0, linked.version.0 + 1);
 

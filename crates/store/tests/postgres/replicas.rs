@@ -30,7 +30,7 @@ pub(crate) async fn a_schema_is_made_once_by_servers_that_start_together(place: 
     for server in starting {
         server.await.unwrap().unwrap();
     }
-    assert_eq!(place.count("migrations").await, 3);
+    assert_eq!(place.count("migrations").await, 4);
 }
 
 pub(crate) async fn the_command_line_makes_nothing(place: Place) {
