@@ -172,19 +172,29 @@ impl Browser {
         .await
     }
 
-    /// Sends a form of our own pages.
+    /// Sends a form of our own pages, without fields.
     pub async fn post(&mut self, path: &str) -> Answer {
+        self.post_form(path, "").await
+    }
+
+    /// Sends a form of our own pages.
+    pub async fn post_form(&mut self, path: &str, fields: &str) -> Answer {
         let request = Request::post(path)
             .header(header::ACCEPT, "text/html")
             .header("sec-fetch-site", "same-origin")
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
-        self.send(request.body(Body::empty()).expect("a path"))
-            .await
+        let body = Body::from(fields.to_owned());
+        self.send(request.body(body).expect("a path")).await
     }
 
     /// Begins a login: the URL of the provider.
     pub async fn begin(&mut self) -> Url {
-        let answer = self.get("/auth/google/login").await;
+        self.begin_at("google").await
+    }
+
+    /// Begins a login at another provider than `google`.
+    pub async fn begin_at(&mut self, provider: &str) -> Url {
+        let answer = self.get(&format!("/auth/{provider}/login")).await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{answer:?}");
         Url::parse(answer.location()).unwrap_or_else(|_| panic!("no provider's URL: {answer:?}"))
     }
@@ -215,7 +225,12 @@ impl Browser {
 
     /// A whole login of this person: the answer of the callback.
     pub async fn sign_in(&mut self, person: &str) -> Answer {
-        let url = self.begin().await;
+        self.sign_in_at("google", person).await
+    }
+
+    /// A whole login at another provider than `google`.
+    pub async fn sign_in_at(&mut self, provider: &str, person: &str) -> Answer {
+        let url = self.begin_at(provider).await;
         let callback = self.at_provider(&url, person).await;
         self.get(&callback).await
     }

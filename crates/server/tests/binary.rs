@@ -870,7 +870,10 @@ async fn a_login_that_a_client_saw_succeed_survives_kill_9_at_any_moment() {
     let mut dice: u64 = 0x9E37_79B9_7F4A_7C15;
     let mut sessions: Vec<(String, &str)> = Vec::new();
     let mut server = home.serve();
-    for _ in 0..100 {
+    let mut kills = 0;
+    // A busy machine sees fewer logins between two kills.
+    while kills < 100 || (acknowledged < 100 && kills < 400) {
+        kills += 1;
         let address = server.address();
         let streams: Vec<_> = PEOPLE
             .into_iter()
@@ -916,5 +919,5 @@ async fn a_login_that_a_client_saw_succeed_survives_kill_9_at_any_moment() {
     };
     assert!(count("users") <= 3 && count("users") == count("identities"));
     assert!(acknowledged >= 100, "only {acknowledged} logins were seen");
-    println!("100 kills: {acknowledged} logins seen and kept; slowest start {slowest:?}");
+    println!("{kills} kills: {acknowledged} logins seen and kept; slowest start {slowest:?}");
 }

@@ -5,6 +5,7 @@ use tracing::{info, warn};
 use vestibule_accounts::{GrantId, UserId};
 use vestibule_oidc::Provider;
 
+use crate::admit::Admitted;
 use crate::attempt::Reference;
 use crate::error::{Failure, Fault};
 use crate::frontend::Frontend;
@@ -14,8 +15,32 @@ pub(crate) fn login_started(provider: &Provider, reference: &Reference) {
     tracing::debug!(event = "login.started", provider = %provider.id, r#ref = %reference);
 }
 
-pub(crate) fn login_succeeded(provider: &Provider, reference: Option<&Reference>, user: UserId) {
-    info!(event = "login.succeeded", provider = %provider.id, r#ref = reference.map(tracing::field::display), user_id = %user);
+pub(crate) fn login_succeeded(
+    provider: &Provider,
+    reference: Option<&Reference>,
+    admitted: &Admitted,
+) {
+    info!(event = "login.succeeded", provider = %provider.id, r#ref = reference.map(tracing::field::display), user_id = %admitted.signed_in.user.id, decision = admitted.decision);
+}
+
+/// Nobody is in yet: the owner of the verified address is asked.
+pub(crate) fn owner_asked(provider: &str, reference: &Reference, failure: &Failure) {
+    info!(event = "login.owner_asked", provider = %provider.escape_debug(), r#ref = %reference, code = %failure.code, detail = %failure.operator);
+}
+
+/// Somebody connected an identity that had waited.
+pub(crate) fn linked(provider: &str, user: UserId) {
+    info!(event = "identity.linked", provider, user_id = %user);
+}
+
+/// Somebody took a way in away.
+pub(crate) fn unlinked(provider: &str, user: UserId) {
+    info!(event = "identity.unlinked", provider = %provider.escape_debug(), user_id = %user);
+}
+
+/// A provider did not take back what it had given.
+pub(crate) fn not_revoked(provider: &str, failure: &Failure) {
+    warn!(event = "provider_tokens.not_revoked", provider, code = %failure.code, reason = failure.reason, detail = %failure.operator);
 }
 
 pub(crate) fn login_failed(provider: &str, reference: Option<&Reference>, failure: &Failure) {

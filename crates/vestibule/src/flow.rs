@@ -3,46 +3,42 @@
 //! Read [`Vestibule::begin_login`], then [`Vestibule::finish_login`]: the steps stand in the order in which they
 //! happen. Each takes the value that the one before it made.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use vestibule_accounts::{
-    Act, ApplyError, Claim, Decide, Decision, EmailFact, IdentityFacts, IdentityRecord, Intent,
-    Known, NewSession, NewUser, Policy, Session, SessionHash, SessionId, SessionKey, SessionToken,
-    SignIn, SignedIn, StateHash, UserId, decide,
-};
+use vestibule_accounts::{Claim, SessionToken, StateHash};
 use vestibule_oidc::{
     self as oidc, AccessTokenOnly, AuthorizationRequest as ProviderRequest, CallbackQuery,
-    EmailClaim, Exchanged, FlowSecret, Fresh, LoginRequest, OutboundRequest, OutboundResponse,
-    Prompt, Provider, ProviderId, Started, State, Timestamp, VerifiedIdentity,
+    Exchanged, FlowSecret, Fresh, LoginRequest, OutboundRequest, OutboundResponse, Prompt,
+    Provider, ProviderId, Started, State, Timestamp, VerifiedIdentity,
 };
 use zeroize::Zeroizing;
 
 use crate::Vestibule;
-use crate::attempt::{self, Attempt, Reference};
+use crate::admit::{Admission, NotAdmitted};
+use crate::attempt::{self, Attempt, Errand, Reference};
 use crate::error::{Code, Failure};
 use crate::events;
 use crate::grants::Handed;
+use crate::linking::{self, PendingLink};
 use crate::oauth::reply::ReplyTo;
 use crate::oauth::request::{self, AuthorizationRequest, Refused};
 use crate::return_to::ReturnTo;
 use crate::seal::Purpose;
-use crate::sessions::Believed;
 
 /// All outbound requests of one callback end within this time together, so that the browser has its answer within ten
 /// seconds (S24).
 const CALLBACK_DEADLINE: Duration = Duration::from_millis(9_500);
 
 /// What a login start asks for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct LoginStart {
     pub(crate) return_to: Option<ReturnTo>,
     pub(crate) login_hint: Option<String>,
     pub(crate) prompt: Option<Prompt>,
     /// Scopes beside the configured ones.
     pub(crate) more_scopes: Vec<String>,
-    /// The session that this browser has already.
-    pub(crate) session: Option<SessionToken>,
+    pub(crate) errand: Errand,
 }
 
 /// A login that has begun: where the browser goes, and the cookie that binds it to this browser.
@@ -81,6 +77,8 @@ pub(crate) struct LoginFinished {
     pub(crate) session: SessionToken,
     pub(crate) max_age: i64,
     pub(crate) state: StateHash,
+    /// Whether an identity that waited to be connected waits no longer: somebody else has signed in.
+    pub(crate) drops_link: bool,
 }
 
 /// A sign-in that failed: the reference by which the operator finds it, and the attempt that is over.
@@ -91,8 +89,36 @@ pub(crate) struct LoginFailed {
     pub(crate) state: Option<StateHash>,
     /// A used attempt of a browser that is signed in: no failure to its user.
     pub(crate) signed_in: bool,
-    /// The front end that is told, once its attempt was opened.
-    pub(crate) reply_to: Option<Box<ReplyTo>>,
+    /// Who is told in place of our error page.
+    pub(crate) instead: Option<Box<Instead>>,
+}
+
+/// Who is told how a sign-in ended, in place of our error page.
+#[derive(Debug)]
+pub(crate) enum Instead {
+    /// The front end that waits for it, once its attempt was opened.
+    FrontEnd(ReplyTo),
+    /// It has not ended: the owner of the address is asked.
+    Owner(AsksOwner),
+}
+
+/// An identity that waits for the owner of its address.
+#[derive(Debug)]
+pub(crate) struct AsksOwner {
+    /// For the browser's cookie.
+    pub(crate) sealed: String,
+    /// The page.
+    pub(crate) location: String,
+}
+
+impl Target {
+    /// What a page's `form-action` names beside ourselves, so that the answer to its form may go there.
+    pub(crate) fn form_action(&self) -> String {
+        match self {
+            Self::Page(_) => String::new(),
+            Self::FrontEnd(request) => request.reply_to.redirect_uri.origin_or_scheme(),
+        }
+    }
 }
 
 impl Vestibule {
@@ -130,7 +156,7 @@ impl Vestibule {
             login_hint: request.login_hint,
             prompt: request.prompt,
             more_scopes: request.more_scopes,
-            note: previous_session(&provider, request.session.as_ref()),
+            note: noted(request.errand, &provider).to_bytes(),
             now,
         };
         let (authorization, started) = oidc::start(&provider, &metadata, login);
@@ -196,7 +222,7 @@ impl Vestibule {
                 reference: None,
                 state: None,
                 signed_in: false,
-                reply_to: None,
+                instead: None,
             })
         })
     }
@@ -211,13 +237,18 @@ impl Vestibule {
             reference: None,
             state: None,
             signed_in: false,
-            reply_to: None,
+            instead: None,
         };
         match self.finish_steps(provider, request, &mut trace).await {
             Ok(finished) => Ok(finished),
             Err(failure) => {
                 match &trace.reference {
                     Some(reference) if trace.signed_in => events::login_repeated(reference),
+                    Some(reference)
+                        if matches!(trace.instead.as_deref(), Some(Instead::Owner(_))) =>
+                    {
+                        events::owner_asked(provider, reference, &failure);
+                    }
                     reference => events::login_failed(provider, reference.as_ref(), &failure),
                 }
                 Err(LoginFailed { failure, ..trace })
@@ -246,9 +277,10 @@ impl Vestibule {
             )
             .await?;
         // Who waits for the outcome? Checked anew: the configuration may have changed since the start.
-        let target = self.target(started.return_to())?;
+        let return_to = started.return_to().to_owned();
+        let target = self.target(&return_to)?;
         if let Target::FrontEnd(request) = &target {
-            trace.reply_to = Some(Box::new(request.reply_to.clone()));
+            trace.instead = Some(Box::new(Instead::FrontEnd(request.reply_to.clone())));
         }
         let query =
             query.map_err(|error| Failure::of_step(error.code(), error.reason(), &error))?;
@@ -261,10 +293,7 @@ impl Vestibule {
             )
         })?;
 
-        let replaces = match &request.session {
-            Some(session) => Some(session.hash()),
-            None => noted_session(started.note()),
-        };
+        let errand = errand(&started, &provider, request.session.as_ref())?;
 
         // What did the provider answer? (RFC 6749 section 4.1.2, RFC 9207)
         let metadata = within(deadline, self.inner.remote.metadata(&provider)).await?;
@@ -305,20 +334,43 @@ impl Vestibule {
         };
 
         // Who is that to us?
-        let session = SessionToken::new(self.random());
-        let (signed_in, handed) = self
-            .admit(&provider, &identity, &session, replaces, state, &target)
-            .await?;
-        events::login_succeeded(&provider, trace.reference.as_ref(), signed_in.user.id);
+        let (hand_over, handed) = match &target {
+            Target::Page(_) => (None, Handed::Person),
+            Target::FrontEnd(request) => self.prepare_hand_over(request, self.now()).await?,
+        };
+        let admission = Admission {
+            hand_over,
+            provider_tokens: self.kept_tokens(&provider, &identity),
+            ..Admission::new(&provider, &identity, errand.clone(), state)
+        };
+        let admitted = match self.admit(admission).await {
+            Ok(admitted) => admitted,
+            Err(NotAdmitted::Refused(failure)) => return Err(failure),
+            Err(NotAdmitted::AskOwner(owner)) => {
+                let pending = PendingLink::new(&provider, &identity, owner.user, return_to, now);
+                trace.instead = Some(Box::new(Instead::Owner(self.ask_owner(&pending))));
+                return Err(linking::owner_is_asked());
+            }
+        };
+        let signed_in = &admitted.signed_in;
+        events::login_succeeded(&provider, trace.reference.as_ref(), &admitted);
 
-        // Where does the person go?
+        // Where does the person go? First to the question, where an identity waits for them.
+        let connects = match errand {
+            Errand::SignIn { connects, .. } => connects,
+            Errand::AddWayIn { .. } => None,
+        };
         let location = match &target {
+            _ if connects == Some(signed_in.user.id) => {
+                Zeroizing::new(self.inner.public_url_of(linking::PATH))
+            }
             Target::Page(path) => Zeroizing::new(self.inner.absolute(path)),
-            Target::FrontEnd(request) => self.handed_over(request, handed, &signed_in)?,
+            Target::FrontEnd(request) => self.handed_over(request, handed, signed_in)?,
         };
         Ok(LoginFinished {
             location,
-            session,
+            drops_link: connects.is_some_and(|owner| owner != signed_in.user.id),
+            session: admitted.session,
             max_age: self.inner.session_lifetime,
             state,
         })
@@ -460,127 +512,11 @@ impl Vestibule {
     }
 
     /// What makes one proof of who we are unlike every other.
-    fn fresh(&self) -> Fresh {
+    pub(crate) fn fresh(&self) -> Fresh {
         Fresh {
             now: self.now(),
             random: self.random(),
         }
-    }
-
-    /// Decides who the identity is to us and writes it, in one transaction. What a front end gets is written with it.
-    async fn admit(
-        &self,
-        provider: &Provider,
-        identity: &VerifiedIdentity,
-        session: &SessionToken,
-        replaces: Option<SessionHash>,
-        claim: StateHash,
-        target: &Target,
-    ) -> Result<(SignedIn, Handed), Failure> {
-        let now = self.now();
-        let (hand_over, handed) = match target {
-            Target::Page(_) => (None, Handed::Person),
-            Target::FrontEnd(request) => self.prepare_hand_over(request, now).await?,
-        };
-        let facts = IdentityFacts::from(identity);
-        let address = match &facts.email {
-            EmailFact::Verified { address, .. } => Some(address.key().clone()),
-            EmailFact::Absent | EmailFact::Unverified => None,
-        };
-        let record = record(provider, identity);
-        let (issuer, subject) = (record.issuer.clone(), record.subject.clone());
-        let new_user = UserId::new(now, self.random());
-        let new_session = NewSession {
-            id: SessionId::new(now, self.random()),
-            hash: session.hash(),
-            provider: provider.id.as_str().to_owned(),
-            expires_at: now.plus_seconds(self.inner.session_lifetime),
-            idle_seconds: self.inner.session_idle,
-        };
-        let session = Session {
-            id: new_session.id,
-            user: new_user,
-            provider: new_session.provider.clone(),
-            created_at: now,
-            last_seen_at: now,
-            expires_at: new_session.expires_at,
-            idle_seconds: new_session.idle_seconds,
-        };
-        let key = SessionKey::Cookie(new_session.hash);
-
-        let refused = Arc::new(Mutex::new(None));
-        let decide: Decide = Box::new({
-            // No more than it needs: the store may drop it last.
-            let (policy, refused) = (self.inner.policy.clone(), refused.clone());
-            move |known| match act(&facts, known, &policy, new_user, &record) {
-                Ok(act) => Some(SignIn {
-                    act,
-                    identity: record.clone(),
-                    provider_tokens: None,
-                    requires: None,
-                    session: new_session.clone(),
-                    replaces,
-                    hand_over: hand_over.clone(),
-                    claim,
-                    now,
-                }),
-                Err(failure) => {
-                    *refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
-                    None
-                }
-            }
-        });
-        let (before, ticket) = (self.inner.clock.monotonic(), self.inner.sessions.ticket());
-        let admitted = self
-            .inner
-            .store
-            .admit(issuer, subject, address, now, decide)
-            .await;
-        let applied = match admitted {
-            Ok(Some(applied)) => applied,
-            Ok(None) => {
-                let refused = refused
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .take();
-                return Err(refused.unwrap_or_else(|| {
-                    Failure::new(Code::InternalError, "decision", "no decision was made")
-                }));
-            }
-            Err(ApplyError::Conflict | ApplyError::Stale) => {
-                return Err(Failure::new(
-                    Code::ServiceUnavailable,
-                    "decision_contended",
-                    "the account changed three times while one sign-in was decided",
-                ));
-            }
-            Err(ApplyError::Store(error)) => return Err(error.into()),
-            Err(error) => {
-                return Err(Failure::new(
-                    Code::InternalError,
-                    "apply",
-                    error.to_string(),
-                ));
-            }
-        };
-
-        let signed_in = SignedIn {
-            session: Session {
-                user: applied.user.id,
-                ..session
-            },
-            user: applied.user,
-        };
-        // What was just written need not be read for the request that follows.
-        let believed = Believed::with(signed_in.clone(), applied.identities);
-        self.inner
-            .sessions
-            .remember(key, before, ticket, Arc::new(believed));
-        // Also by its grants, which hang on the new session now: a later sign-out must find them.
-        if let Some(old) = applied.replaced {
-            self.inner.sessions.forget_session(old);
-        }
-        Ok((signed_in, handed))
     }
 
     /// Where a sign-in ends that names no target: at the default front end, or else at the default page.
@@ -592,7 +528,7 @@ impl Vestibule {
     }
 
     /// Who waits behind a path of ours.
-    fn target(&self, return_to: &str) -> Result<Target, Failure> {
+    pub(crate) fn target(&self, return_to: &str) -> Result<Target, Failure> {
         let path = return_to
             .strip_prefix(&self.inner.base_path)
             .unwrap_or(return_to);
@@ -624,73 +560,46 @@ impl Vestibule {
     }
 }
 
-/// What an attempt notes of the browser's session. A form that another site posts carries no cookie of it, and a new
-/// sign-in ends the old one all the same (S65).
-fn previous_session(provider: &Provider, session: Option<&SessionToken>) -> Vec<u8> {
-    match session {
-        Some(session) if provider.form_post => session.hash().as_bytes().to_vec(),
-        _ => Vec::new(),
+/// What an attempt notes. The browser's session comes back with the callback, except where another site posts a form.
+fn noted(errand: Errand, provider: &Provider) -> Errand {
+    match errand {
+        Errand::SignIn { connects, .. } if !provider.form_post => Errand::SignIn {
+            previous: None,
+            connects,
+        },
+        errand => errand,
     }
 }
 
-fn noted_session(note: &[u8]) -> Option<SessionHash> {
-    Some(SessionHash::from_bytes(note.try_into().ok()?))
-}
-
-/// What is written of a decision, or why nobody is let in.
-fn act(
-    facts: &IdentityFacts,
-    known: &Known,
-    policy: &Policy,
-    new_user: UserId,
-    record: &IdentityRecord,
-) -> Result<Act, Failure> {
-    match decide(facts, known, policy, Intent::SignIn) {
-        Decision::SignIn(account) => Ok(Act::SignIn(account)),
-        Decision::Link(account) => Ok(Act::Link(account)),
-        Decision::Create {
-            owning,
-            evict,
-            by_invitation,
-        } => Ok(Act::Create {
-            user: NewUser {
-                id: new_user,
-                email: owning,
-                name: record.name.clone(),
-                picture: record.picture.clone(),
-            },
-            evict,
-            by_invitation,
+/// What the person is doing, and with which session.
+fn errand(
+    started: &Started,
+    provider: &Provider,
+    session: Option<&SessionToken>,
+) -> Result<Errand, Failure> {
+    let session = session.map(SessionToken::hash);
+    match Errand::from_bytes(started.note()) {
+        Some(Errand::SignIn { previous, connects }) => Ok(Errand::SignIn {
+            previous: session.or(previous),
+            connects,
         }),
-        Decision::AskToLink(_) => Err(Failure::new(
-            Code::AccountExists,
-            "link_not_confirmed",
-            "the verified address belongs to an account that signs in another way; linking = \"verified\" joins them where the provider is authoritative for the address",
+        // The browser is signed in as it was when it began, so that no way in is added to another account (S63). A form
+        // that another site posts brings no session: there the attempt's cookie alone names this browser.
+        Some(errand @ Errand::AddWayIn { .. })
+            if session == errand.session() || (session.is_none() && provider.form_post) =>
+        {
+            Ok(errand)
+        }
+        Some(Errand::AddWayIn { .. }) => Err(Failure::new(
+            Code::SessionExpired,
+            "session_of_link_changed",
+            "the browser is not signed in as it was when it began to add a way in",
         )),
-        Decision::AskClaimant(_) => Err(Failure::new(
-            Code::AccountExists,
-            "claimed_by_password",
-            "a password account that never proved the address claims it; linking = \"never\" gives the address to whom the provider vouches for",
+        None => Err(Failure::new(
+            Code::StateInvalid,
+            "attempt_note",
+            "the attempt was made by another version",
         )),
-        Decision::Refuse(refusal) => Err(refusal.into()),
-    }
-}
-
-/// What a verified identity leaves in the database.
-fn record(provider: &Provider, identity: &VerifiedIdentity) -> IdentityRecord {
-    let (email, email_verified) = match identity.email() {
-        EmailClaim::Verified(email) => (Some(email.clone()), true),
-        EmailClaim::Unverified(email) => (Some(email.clone()), false),
-        EmailClaim::Absent => (None, false),
-    };
-    IdentityRecord {
-        issuer: identity.issuer().to_owned(),
-        subject: identity.subject().to_owned(),
-        provider: provider.id.as_str().to_owned(),
-        email,
-        email_verified,
-        name: identity.name().map(str::to_owned),
-        picture: identity.picture().map(str::to_owned),
     }
 }
 

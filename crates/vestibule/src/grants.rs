@@ -139,6 +139,25 @@ impl Vestibule {
         })
     }
 
+    /// What an app gets that has signed its person in itself: a grant, without the way over a code.
+    pub(crate) fn native_grant(&self, frontend: &Frontend, now: Timestamp) -> NewGrant {
+        self.new_grant(frontend, GRANT_LIFETIME, now)
+    }
+
+    /// The first tokens of a grant.
+    pub(crate) fn tokens_of(
+        &self,
+        frontend: &Frontend,
+        signer: &Signer,
+        grant: &NewGrant,
+        signed_in: &SignedIn,
+    ) -> Result<TokenResponse, Failure> {
+        Ok(TokenResponse {
+            access_token: self.access_token(frontend, signer, Some(grant.id), signed_in)?,
+            refresh_token: RefreshToken::text(grant.id, &grant.key, 0, &self.inner.sealer),
+        })
+    }
+
     fn new_grant(&self, frontend: &Frontend, lifetime: i64, now: Timestamp) -> NewGrant {
         NewGrant {
             id: GrantId::new(now, self.random()),
@@ -230,7 +249,6 @@ impl Vestibule {
         // What signs is asked for first: a code that was used up for nothing would end what it never became.
         let signer = self.signer_for(frontend).await?;
         let grant = self.new_grant(frontend, GRANT_LIFETIME, now);
-        let (id, key) = (grant.id, grant.key.clone());
         let redeemed = self
             .inner
             .store
@@ -239,7 +257,7 @@ impl Vestibule {
                 client_id: frontend.client_id.clone(),
                 redirect_uri,
                 code_challenge: code_verifier.s256_challenge(),
-                grant,
+                grant: grant.clone(),
                 now,
             })
             .await;
@@ -259,11 +277,7 @@ impl Vestibule {
             }
             Err(error) => return Err(invalid_grant(reason_of(&error), &error)),
         };
-        let access_token = self.access_token(frontend, &signer, Some(id), &signed_in)?;
-        Ok(TokenResponse {
-            access_token,
-            refresh_token: RefreshToken::text(id, &key, 0, &self.inner.sealer),
-        })
+        Ok(self.tokens_of(frontend, &signer, &grant, &signed_in)?)
     }
 
     /// Rotates a refresh token (RFC 9700 section 4.14.2). Whether the person may still come in is asked each time (S91).

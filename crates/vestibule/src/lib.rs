@@ -25,6 +25,7 @@
 //! some of the routes are wanted, or below a path of their own, merge or nest [`Vestibule::routes`],
 //! [`Vestibule::pages`] and [`Vestibule::users_api`] yourself.
 
+mod admit;
 mod attempt;
 #[cfg(feature = "sqlite")]
 pub mod backup;
@@ -37,10 +38,13 @@ mod frontend;
 mod grants;
 mod http;
 mod keys;
+mod linking;
+mod native;
 mod oauth;
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub mod parsers;
+mod provider_tokens;
 mod rate;
 mod remote;
 mod return_to;

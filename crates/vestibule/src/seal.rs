@@ -11,8 +11,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
-/// The longest text that is opened, in bytes: an attempt of 1.6 KiB and room for a private key.
-const MAX_SEALED: usize = 16 * 1024;
+/// The longest text that is opened, in bytes: what is kept of a provider's tokens, which may be long.
+const MAX_SEALED: usize = 64 * 1024;
 
 /// What a sealed text is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -21,17 +21,29 @@ pub(crate) enum Purpose {
     State,
     /// An attempt in a cookie.
     Flow,
-    /// Private keys in the database.
+    /// An identity that waits for the owner of its address.
+    Link,
+    /// The nonce of a native sign-in.
+    Nonce,
+    /// Private keys, and the tokens of providers, in the database.
     AtRest,
 }
 
 impl Purpose {
-    const ALL: [Self; 3] = [Self::State, Self::Flow, Self::AtRest];
+    const ALL: [Self; 5] = [
+        Self::State,
+        Self::Flow,
+        Self::Link,
+        Self::Nonce,
+        Self::AtRest,
+    ];
 
     fn label(self) -> &'static [u8] {
         match self {
             Self::State => b"vestibule state v1",
             Self::Flow => b"vestibule flow v1",
+            Self::Link => b"vestibule link v1",
+            Self::Nonce => b"vestibule nonce v1",
             Self::AtRest => b"vestibule at rest v1",
         }
     }
@@ -41,7 +53,7 @@ impl Purpose {
 struct Keys {
     /// Names the secret in sealed texts. Two secrets that share it differ in their keys all the same.
     id: u8,
-    purposes: [LessSafeKey; 3],
+    purposes: [LessSafeKey; 5],
     refresh: hmac::Key,
     check_value: [u8; 32],
 }

@@ -78,6 +78,7 @@ fn one(
         name_claim: keys.text("name_claim"),
         picture_claim: keys.text("picture_claim"),
     };
+    settings.app_client_ids = keys.list("app_client_ids");
     settings.client_secret = keys.client_secret();
     settings.client_auth = keys.client_auth();
     settings.private_key = keys.private_key();
@@ -95,6 +96,7 @@ fn one(
         .word("response_mode", &["query", "form_post"])
         .map(|mode| mode == "form_post");
     settings.par = keys.boolean("par");
+    settings.keep_tokens = keys.boolean("keep_tokens");
     settings.authoritative_for = keys.list("authoritative_for");
     settings.http = http.clone();
     settings.skew_seconds = keys.number("clock_skew_seconds").unwrap_or(60);

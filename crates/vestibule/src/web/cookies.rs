@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderValue, header};
 use vestibule_accounts::SessionToken;
 
 use crate::attempt;
+use crate::linking;
 
 /// The longest value that we read: a sealed attempt fits (1.6 KiB).
 const MAX_VALUE: usize = 1_638;
@@ -15,6 +16,10 @@ const FLOW_MAX_AGE: i64 = 3_600;
 
 const SESSION: &str = "vestibule_session";
 const FLOW: &str = "vestibule_flow_";
+const LINK: &str = "vestibule_link";
+const NONCE: &str = "vestibule_nonce";
+/// The longest identity that waits: its target may have 1,024 bytes, its names some hundred.
+const MAX_LINK: usize = 3_800;
 
 /// Whether names carry the prefix that binds them to host and https. Off on http loopback alone.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -85,12 +90,49 @@ impl Prefix {
         self.set(&format!("{FLOW}{suffix}"), "", 0)
     }
 
-    /// The session of a request. Several cookies of the name are none (S66).
+    /// An identity waits for the owner of its address.
+    pub(crate) fn set_link(self, sealed: &str) -> HeaderValue {
+        self.set(LINK, sealed, linking::WAITS_SECONDS)
+    }
+
+    /// It waits no longer.
+    pub(crate) fn clear_link(self) -> HeaderValue {
+        self.set(LINK, "", 0)
+    }
+
+    /// The identity that waits in this browser, sealed.
+    pub(crate) fn link(self, headers: &HeaderMap) -> Option<&str> {
+        self.only(LINK, headers)
+            .filter(|value| value.len() <= MAX_LINK)
+    }
+
+    /// Binds the nonce of a native sign-in to this browser.
+    pub(crate) fn set_nonce(self, binding: &str, max_age: i64) -> HeaderValue {
+        self.set(NONCE, binding, max_age)
+    }
+
+    /// The nonce was used.
+    pub(crate) fn clear_nonce(self) -> HeaderValue {
+        self.set(NONCE, "", 0)
+    }
+
+    /// What binds this browser's nonce.
+    pub(crate) fn nonce(self, headers: &HeaderMap) -> Option<&str> {
+        self.only(NONCE, headers)
+            .filter(|value| value.len() <= MAX_VALUE)
+    }
+
+    /// The session of a request.
     pub(crate) fn session(self, headers: &HeaderMap) -> Option<SessionToken> {
-        let name = self.name(SESSION);
+        self.only(SESSION, headers).and_then(SessionToken::parse)
+    }
+
+    /// The value of a cookie. Several of the name are none (S66).
+    fn only<'a>(self, rest: &str, headers: &'a HeaderMap) -> Option<&'a str> {
+        let name = self.name(rest);
         let mut found = pairs(headers).filter(|(candidate, _)| *candidate == name);
         match (found.next(), found.next()) {
-            (Some((_, value)), None) => SessionToken::parse(value),
+            (Some((_, value)), None) => Some(value),
             _ => None,
         }
     }

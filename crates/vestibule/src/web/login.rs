@@ -16,17 +16,17 @@ use url::form_urlencoded;
 use vestibule_oidc::Prompt;
 
 use crate::Vestibule;
-use crate::attempt::Reference;
+use crate::attempt::{Errand, Reference};
 use crate::error::{Code, Failure};
 use crate::events;
-use crate::flow::{CallbackRequest, LoginStart};
+use crate::flow::{CallbackRequest, Instead, LoginBegun, LoginStart};
 use crate::oauth::reply::{OAuthError, ReplyTo};
 use crate::oauth::request::{AuthorizationRequest, Refused};
 use crate::rate::Route;
 use crate::return_to::{ReturnTo, ReturnToError};
 
 use super::answer::{Answer, Form, see_other, wants_page};
-use super::{cookies, embedded, texts};
+use super::{cookies, embedded, linking, texts};
 
 /// The longest query of a login start in bytes.
 const MAX_START_QUERY: usize = 4_096;
@@ -50,13 +50,20 @@ pub(super) async fn begin(
         vestibule.inner.rate.check(Route::LoginStart, client)?;
         embedded::refuse(&vestibule, &provider, &headers)?;
         let request = front_end_request(&vestibule, &query, &mut reply_to)?;
-        let mut start = parse_start(&vestibule, &query)?;
+        let errand = Errand::SignIn {
+            previous: vestibule
+                .inner
+                .cookies
+                .session(&headers)
+                .map(|token| token.hash()),
+            connects: linking::pending(&vestibule, &headers).map(|pending| pending.owner()),
+        };
+        let mut start = parse_start(&vestibule, &query, errand)?;
         if let Some(request) = request {
             start.return_to = Some(return_to_of(&vestibule, &request)?);
             // The scope of such a request is asked of us, not of the provider.
             start.more_scopes.clear();
         }
-        start.session = vestibule.inner.cookies.session(&headers);
         vestibule.begin_login(&provider, start).await
     };
     let begun = match outcome.await {
@@ -71,8 +78,19 @@ pub(super) async fn begin(
     } else {
         see_other(begun.authorization_url.as_str())
     };
+    set_flow(&vestibule, &headers, &begun, &mut response);
+    response
+}
+
+/// Binds an attempt to this browser.
+pub(super) fn set_flow(
+    vestibule: &Vestibule,
+    headers: &HeaderMap,
+    begun: &LoginBegun,
+    response: &mut Response,
+) {
     let prefix = vestibule.inner.cookies;
-    for suffix in prefix.flows_to_drop(&headers) {
+    for suffix in prefix.flows_to_drop(headers) {
         response
             .headers_mut()
             .append(header::SET_COOKIE, prefix.clear_flow(&suffix));
@@ -85,7 +103,6 @@ pub(super) async fn begin(
             begun.form_post,
         ),
     );
-    response
 }
 
 /// The authorization request that a login start carries, the provider already chosen: it is one where it names a
@@ -162,9 +179,19 @@ pub(super) fn default_page(vestibule: &Vestibule) -> Option<ReturnTo> {
     ReturnTo::parse(&inner.default_return_to, &inner.public_base).ok()
 }
 
+/// A page of ours as a target.
+pub(super) fn own_page(vestibule: &Vestibule, path: &str) -> Option<ReturnTo> {
+    let inner = &vestibule.inner;
+    ReturnTo::parse(&format!("{}{path}", inner.base_path), &inner.public_base).ok()
+}
+
 /// Reads the parameters of a login start. What is not known is dropped: nothing from outside reaches the provider but
 /// these (S6).
-fn parse_start(vestibule: &Vestibule, query: &str) -> Result<LoginStart, Failure> {
+pub(super) fn parse_start(
+    vestibule: &Vestibule,
+    query: &str,
+    errand: Errand,
+) -> Result<LoginStart, Failure> {
     if query.len() > MAX_START_QUERY {
         return Err(Failure::new(
             Code::BadRequest,
@@ -172,7 +199,13 @@ fn parse_start(vestibule: &Vestibule, query: &str) -> Result<LoginStart, Failure
             "the query of a login start is over 4,096 bytes",
         ));
     }
-    let mut start = LoginStart::default();
+    let mut start = LoginStart {
+        return_to: None,
+        login_hint: None,
+        prompt: None,
+        more_scopes: Vec::new(),
+        errand,
+    };
     let mut seen: Vec<String> = Vec::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         if matches!(&*name, "return_to" | "login_hint" | "prompt" | "scope") {
@@ -306,18 +339,32 @@ async fn finish(
                 header::SET_COOKIE,
                 prefix.set_session(&finished.session, finished.max_age),
             );
+            if finished.drops_link {
+                headers.append(header::SET_COOKIE, prefix.clear_link());
+            }
             response
         }
         Err(failed) => {
             let mut response = if failed.failure.code == Code::StateUsed && failed.signed_in {
                 see_other(&vestibule.inner.absolute(&vestibule.inner.default_return_to))
-            } else if let Some(reply_to) = &failed.reply_to {
-                let error = OAuthError::of(&failed.failure);
-                let code = failed.failure.code;
-                send_error(&vestibule, reply_to, error, code, failed.reference.as_ref())
             } else {
-                Answer::of_login(failed.failure.code, failed.reference, Form::Page)
-                    .into_response_at(&base)
+                let code = failed.failure.code;
+                match failed.instead.as_deref() {
+                    Some(Instead::Owner(asks)) => {
+                        let mut response = see_other(&asks.location);
+                        response
+                            .headers_mut()
+                            .append(header::SET_COOKIE, prefix.set_link(&asks.sealed));
+                        response
+                    }
+                    Some(Instead::FrontEnd(reply_to)) => {
+                        let error = OAuthError::of(&failed.failure);
+                        send_error(&vestibule, reply_to, error, code, failed.reference.as_ref())
+                    }
+                    None => {
+                        Answer::of_login(code, failed.reference, Form::Page).into_response_at(&base)
+                    }
+                }
             };
             if let Some(state) = failed.state {
                 response.headers_mut().append(

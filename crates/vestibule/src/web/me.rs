@@ -1,10 +1,12 @@
 //! Who is signed in, as JSON.
 
+use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::header;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use vestibule_accounts::{Identity, Timestamp, User};
 
@@ -93,6 +95,11 @@ async fn body(vestibule: &Vestibule, session: &Believed) -> Result<Bytes, Failur
         .map_err(|error| Failure::new(Code::InternalError, "json", error.to_string()))?;
     session.keep_me(body.clone());
     Ok(body)
+}
+
+/// Ways in, as their user sees them.
+pub(super) fn ways_in(identities: &[Identity]) -> Json<Value> {
+    Json(json!(identities.iter().map(WayIn::of).collect::<Vec<_>>()))
 }
 
 /// A time as RFC 3339 text in UTC.

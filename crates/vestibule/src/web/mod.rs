@@ -6,8 +6,10 @@ mod csrf;
 mod edge;
 mod embedded;
 mod extract;
+mod linking;
 mod login;
 mod me;
+mod native;
 mod oauth;
 pub(crate) mod pages;
 mod pages_routes;
@@ -45,6 +47,10 @@ impl Vestibule {
             .route("/auth/logout", post(login::logout))
             .route("/auth/session/token", post(oauth::session_token))
             .route("/auth/{provider}/login", get(login::begin))
+            .route("/auth/{provider}/link", post(linking::link))
+            .route("/auth/{provider}/unlink", post(linking::unlink))
+            .route("/auth/{provider}/nonce", post(native::nonce))
+            .route("/auth/{provider}/id-token", post(native::id_token))
             .route(
                 request::PATH,
                 // HEAD would make a code that nobody gets.
@@ -101,7 +107,7 @@ impl Vestibule {
             .layer(cors)
     }
 
-    /// The pages: `/login`, `/logout`, `/account`, `/error`.
+    /// The pages: `/login`, `/logout`, `/link`, `/account`, `/error`.
     pub fn pages<S>(&self) -> Router<S>
     where
         S: Clone + Send + Sync + 'static,
@@ -112,18 +118,27 @@ impl Vestibule {
                 "/logout",
                 get(pages_routes::sign_out).post(pages_routes::sign_out_now),
             )
+            .route("/link", get(linking::question).post(linking::answered))
             .route("/account", get(pages_routes::account))
             .route("/error", get(pages_routes::error));
         self.edged(routes, Edge::guarding(self))
     }
 
-    /// The routes about users: `/users/me`.
+    /// The routes about users: `/users/me`, its ways in, and its tokens of providers.
     pub fn users_api<S>(&self) -> Router<S>
     where
         S: Clone + Send + Sync + 'static,
     {
-        let routes =
-            Router::new().merge(self.readable_elsewhere("/users/me", get(me::me), Method::GET));
+        let routes = Router::new()
+            .merge(self.readable_elsewhere("/users/me", get(me::me), Method::GET))
+            .route(
+                "/users/me/identities",
+                get(linking::identities).delete(linking::delete_identity),
+            )
+            .route(
+                "/users/me/providers/{provider}/token",
+                get(native::provider_token),
+            );
         self.edged(routes, Edge::guarding(self))
     }
 

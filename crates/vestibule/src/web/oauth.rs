@@ -215,17 +215,17 @@ pub(super) async fn token(
             .await
     };
     match outcome.await {
-        Ok(TokenResponse {
-            access_token,
-            refresh_token,
-        }) => {
-            let mut body = bearer_body(&access_token);
-            body["refresh_token"] = json!(refresh_token.as_str());
-            body["scope"] = json!(SCOPE);
-            no_cache(Json(body).into_response())
-        }
+        Ok(tokens) => token_response(&tokens),
         Err(refusal) => refused(&headers, "/oauth/token", refusal),
     }
+}
+
+/// RFC 6749 section 5.1.
+pub(super) fn token_response(tokens: &TokenResponse) -> Response {
+    let mut body = bearer_body(&tokens.access_token);
+    body["refresh_token"] = json!(tokens.refresh_token.as_str());
+    body["scope"] = json!(SCOPE);
+    no_cache(Json(body).into_response())
 }
 
 /// `POST /oauth/revoke` (RFC 7009): 200 means that the token is dead.

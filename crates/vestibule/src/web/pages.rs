@@ -42,8 +42,49 @@ impl ProviderLink<'_> {
 pub(super) struct SignIn<'a> {
     pub(super) frame: Frame<'a>,
     pub(super) providers: &'a [ProviderLink<'a>],
-    /// Whether somebody new can come: an account that is not made is not promised.
-    pub(super) is_open: bool,
+    pub(super) lead: Lead<'a>,
+}
+
+/// Why a person is on the sign-in page.
+#[derive(Debug)]
+pub(super) enum Lead<'a> {
+    /// To come in; whoever is new gets an account.
+    Open,
+    /// To come in; an account that is not made is not promised.
+    Members,
+    /// To be asked whether this provider's identity is theirs too. Where the answer no goes.
+    Connect { provider: &'a str, action: &'a str },
+    /// To change how they sign in.
+    Again,
+}
+
+/// Whether an identity is connected to the account that has its address.
+#[derive(Debug, Template)]
+#[template(path = "connect.html")]
+pub(super) struct Connect<'a> {
+    pub(super) frame: Frame<'a>,
+    pub(super) provider: &'a str,
+    /// The provider's mark as SVG, of a preset.
+    pub(super) mark: Option<&'static str>,
+    pub(super) email: Option<&'a str>,
+    /// Whose account.
+    pub(super) person: Option<&'a str>,
+    pub(super) action: &'a str,
+}
+
+impl Connect<'_> {
+    fn initial(&self) -> String {
+        initial(self.provider)
+    }
+}
+
+/// On the way to a provider.
+#[derive(Debug, Template)]
+#[template(path = "leaving.html")]
+pub(super) struct Leaving<'a> {
+    pub(super) frame: Frame<'a>,
+    pub(super) provider: &'a str,
+    pub(super) url: &'a str,
 }
 
 /// One button that ends the session.
@@ -75,6 +116,24 @@ pub(super) struct IdentityRow<'a> {
     pub(super) mark: Option<&'static str>,
     pub(super) email: Option<&'a str>,
     pub(super) email_verified: bool,
+    pub(super) subject: &'a str,
+    /// Where it is taken away; not of the last one.
+    pub(super) unlink_action: Option<String>,
+}
+
+/// A provider that the person does not sign in with yet.
+#[derive(Debug)]
+pub(super) struct MoreWays<'a> {
+    pub(super) provider: &'a str,
+    /// The provider's mark as SVG, of a preset.
+    pub(super) mark: Option<&'static str>,
+    pub(super) link_action: String,
+}
+
+impl MoreWays<'_> {
+    fn initial(&self) -> String {
+        initial(self.provider)
+    }
 }
 
 impl IdentityRow<'_> {
@@ -91,6 +150,7 @@ pub(super) struct Account<'a> {
     pub(super) name: Option<&'a str>,
     pub(super) email: Option<&'a str>,
     pub(super) identities: &'a [IdentityRow<'a>],
+    pub(super) more_ways: &'a [MoreWays<'a>],
     pub(super) sign_out_action: &'a str,
     /// The day as a machine reads it.
     pub(super) created: &'a str,
@@ -143,6 +203,13 @@ mod tests {
             mark: None,
             email: Some(HOSTILE),
             email_verified: false,
+            subject: HOSTILE,
+            unlink_action: Some(HOSTILE.to_owned()),
+        }];
+        let more_ways = [MoreWays {
+            provider: HOSTILE,
+            mark: None,
+            link_action: HOSTILE.to_owned(),
         }];
         let providers = [ProviderLink {
             id: HOSTILE,
@@ -162,6 +229,7 @@ mod tests {
                 name: Some(HOSTILE),
                 email: Some(HOSTILE),
                 identities: &identities,
+                more_ways: &more_ways,
                 sign_out_action: HOSTILE,
                 created: HOSTILE,
                 created_words: HOSTILE,
@@ -169,7 +237,23 @@ mod tests {
             render(&SignIn {
                 frame,
                 providers: &providers,
-                is_open: true,
+                lead: Lead::Connect {
+                    provider: HOSTILE,
+                    action: HOSTILE,
+                },
+            }),
+            render(&Connect {
+                frame,
+                provider: HOSTILE,
+                mark: None,
+                email: Some(HOSTILE),
+                person: Some(HOSTILE),
+                action: HOSTILE,
+            }),
+            render(&Leaving {
+                frame,
+                provider: HOSTILE,
+                url: HOSTILE,
             }),
             render(&SignOut {
                 frame,
@@ -221,7 +305,7 @@ mod tests {
         let html = render(&SignIn {
             frame,
             providers: &providers,
-            is_open: true,
+            lead: Lead::Open,
         });
         assert!(html.len() < 15_000, "{} bytes", html.len());
         assert!(

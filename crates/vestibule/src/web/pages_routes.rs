@@ -17,28 +17,33 @@ use vestibule_oidc::Prompt;
 
 use super::answer::{self, Answer, Form, see_other};
 use super::extract::{CurrentUser, OptionalUser};
-use super::pages::{Account, ErrorPage, Frame, IdentityRow, ProviderLink, SignIn, SignOut};
+use super::pages::{
+    Account, ErrorPage, Frame, IdentityRow, Lead, MoreWays, ProviderLink, SignIn, SignOut,
+};
 use super::texts::{self, Texts};
-use super::{login, me, pages};
+use super::{linking, login, me, pages};
 
 /// `GET /login`: the ways in. Who is signed in already goes on.
 pub(super) async fn sign_in(
     State(vestibule): State<Vestibule>,
     OptionalUser(user): OptionalUser,
     RawQuery(query): RawQuery,
+    headers: HeaderMap,
 ) -> Response {
-    let query = query.unwrap_or_default();
-    let return_to = return_to(&vestibule, &query).map(|target| {
+    let pending = linking::pending(&vestibule, &headers);
+    let asked = query.unwrap_or_default();
+    let return_to = return_to(&vestibule, &asked).map(|target| {
         // Not to a front end that the link does not name (S77).
         target.or_else(|| login::default_page(&vestibule))
     });
     let return_to = return_to.flatten();
     // A front end may ask for another sign-in of somebody who is signed in.
-    let prompt = form_urlencoded::parse(query.as_bytes())
+    let prompt = form_urlencoded::parse(asked.as_bytes())
         .find(|(name, _)| name == "prompt")
         .and_then(|(_, value)| Prompt::parse(&value))
         .filter(|prompt| matches!(prompt, Prompt::Login | Prompt::SelectAccount));
-    if user.is_some() && prompt.is_none() {
+    // An identity that waits for its owner keeps everybody here: the owner signs in, or says no.
+    if user.is_some() && prompt.is_none() && pending.is_none() {
         let target = return_to
             .as_ref()
             .map_or(vestibule.inner.default_return_to.as_str(), ReturnTo::as_str);
@@ -79,13 +84,33 @@ pub(super) async fn sign_in(
             available: vestibule.inner.remote.is_available(provider),
         })
         .collect();
+    let waiting = pending.as_ref().map(|pending| {
+        vestibule.provider(&pending.provider).map_or_else(
+            |_| pending.provider.clone(),
+            |provider| provider.name.clone(),
+        )
+    });
+    let action = format!("{}{}", vestibule.inner.base_path, crate::linking::PATH);
+    let again = form_urlencoded::parse(asked.as_bytes()).any(|(name, _)| name == "again");
+    let lead = match &waiting {
+        Some(provider) => Lead::Connect {
+            provider,
+            action: &action,
+        },
+        None if again => Lead::Again,
+        None if vestibule.inner.policy.signup == Signup::Open => Lead::Open,
+        None => Lead::Members,
+    };
     let nonce = answer::nonce(&vestibule);
     let html = pages::render(&SignIn {
         frame: frame(&vestibule, &nonce),
         providers: &providers,
-        is_open: vestibule.inner.policy.signup == Signup::Open,
+        lead,
     });
-    answer::page(StatusCode::OK, &nonce, html)
+    let form_action = pending.map_or_else(String::new, |pending| {
+        linking::form_action(&vestibule, &pending)
+    });
+    answer::page_with_form_to(StatusCode::OK, &nonce, &form_action, html)
 }
 
 /// `GET /logout`: one button.
@@ -146,6 +171,22 @@ pub(super) async fn account(
             (identity, provider)
         })
         .collect();
+    let can_lose_one = identities.len() > 1 || user.has_password;
+    let more_ways: Vec<MoreWays<'_>> = vestibule
+        .inner
+        .providers
+        .iter()
+        .filter(|provider| {
+            identities
+                .iter()
+                .all(|identity| identity.record.provider != provider.id.as_str())
+        })
+        .map(|provider| MoreWays {
+            provider: &provider.name,
+            mark: provider.preset.mark,
+            link_action: format!("{}/auth/{}/link", vestibule.inner.base_path, provider.id),
+        })
+        .collect();
     let rows: Vec<IdentityRow<'_>> = with_providers
         .iter()
         .map(|(identity, provider)| IdentityRow {
@@ -155,6 +196,13 @@ pub(super) async fn account(
             mark: provider.as_ref().and_then(|provider| provider.preset.mark),
             email: identity.record.email.as_deref(),
             email_verified: identity.record.email_verified,
+            subject: &identity.record.subject,
+            unlink_action: can_lose_one.then(|| {
+                format!(
+                    "{}/auth/{}/unlink",
+                    vestibule.inner.base_path, identity.record.provider
+                )
+            }),
         })
         .collect();
     let email = user.email.as_ref().map(ToString::to_string);
@@ -166,6 +214,7 @@ pub(super) async fn account(
         name: user.name.as_deref(),
         email: email.as_deref(),
         identities: &rows,
+        more_ways: &more_ways,
         sign_out_action: &action,
         created: created.get(..10).unwrap_or_default(),
         created_words: &Texts::english().day(user.created_at),
