@@ -16,6 +16,7 @@
 //! # }
 //! ```
 
+mod assertion;
 mod authorize;
 mod client_auth;
 mod fault;
@@ -38,6 +39,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use url::Url;
 
 pub use crate::{
+    client_auth::ClientAuthentication,
     fault::{Fault, UnknownFault},
     people::{Person, default_people},
     provider::{Counters, RedirectUris, SeenTokenRequest},
@@ -133,12 +135,19 @@ impl Builder {
         self
     }
 
-    /// Registers a client. May be called again for another.
+    /// Registers a client with a secret, which it sends in the header or in the form. May be called again for another.
     #[must_use]
-    pub fn client(mut self, client_id: &str, client_secret: &str) -> Self {
+    pub fn client(self, client_id: &str, client_secret: &str) -> Self {
+        let secret = ClientAuthentication::Secret(client_secret.to_owned());
+        self.client_with(client_id, secret)
+    }
+
+    /// Registers a client that proves in this way who it is, and in no other. The metadata name the ways of all clients.
+    #[must_use]
+    pub fn client_with(mut self, client_id: &str, authentication: ClientAuthentication) -> Self {
         self.clients.push(Client {
             client_id: client_id.to_owned(),
-            client_secret: client_secret.to_owned(),
+            authentication,
         });
         self
     }

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use url::{Host, Url};
 
 use crate::{
+    client_auth::ClientAuthentication,
     fault::Fault,
     people::Person,
     tokens::{self, Keys, SigningKey},
@@ -168,7 +169,7 @@ impl<T> Recent<T> {
 /// A client as it was registered.
 pub(crate) struct Client {
     pub(crate) client_id: String,
-    pub(crate) client_secret: String,
+    pub(crate) authentication: ClientAuthentication,
 }
 
 /// The clock, in seconds since 1970.
@@ -191,6 +192,8 @@ pub(crate) struct Provider {
     pub(crate) counts: Counts,
     codes: Mutex<Recent<Grant>>,
     tokens: Mutex<Recent<Access>>,
+    /// The `jti` of assertions that clients used.
+    used_jti: Mutex<Recent<()>>,
     /// Who signed in to which client before.
     known_to: Mutex<Recent<()>>,
     last_token_request: Mutex<Option<SeenTokenRequest>>,
@@ -240,6 +243,7 @@ impl Provider {
             counts: Counts::default(),
             codes: Mutex::new(Recent::new(KEPT)),
             tokens: Mutex::new(Recent::new(KEPT)),
+            used_jti: Mutex::new(Recent::new(KEPT)),
             known_to: Mutex::new(Recent::new(KEPT)),
             last_token_request: Mutex::new(None),
             elsewhere: Mutex::new(None),
@@ -278,6 +282,24 @@ impl Provider {
         self.clients
             .iter()
             .find(|client| client.client_id == client_id)
+    }
+
+    /// The ways in which our clients prove who they are, each named once.
+    pub(crate) fn client_authentication_methods(&self) -> Vec<&'static str> {
+        let mut methods = Vec::new();
+        for client in &self.clients {
+            for method in client.authentication.methods() {
+                if !methods.contains(method) {
+                    methods.push(*method);
+                }
+            }
+        }
+        methods
+    }
+
+    /// Whether a client uses the `jti` of an assertion for the first time.
+    pub(crate) fn is_new_jti(&self, client_id: &str, jti: &str) -> bool {
+        lock(&self.used_jti).insert(format!("{client_id} {jti}"), ())
     }
 
     pub(crate) fn accepts_redirect_uri(&self, redirect_uri: &str) -> bool {

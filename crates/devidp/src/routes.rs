@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use url::{Url, form_urlencoded};
 
 use crate::{
-    OTHER_ISSUER,
+    OTHER_ISSUER, assertion,
     authorize::authorize,
     fault::Fault,
     pages::{self, Frame},
@@ -96,7 +96,8 @@ async fn only_known_hosts(State(provider): Shared, request: Request, next: Next)
 /// OIDC Discovery 1.0 section 3, with `authorization_response_iss_parameter_supported` of RFC 9207.
 fn metadata_of(provider: &Provider) -> Value {
     let at = |path: &str| provider.url(path);
-    json!({
+    let methods = provider.client_authentication_methods();
+    let mut metadata = json!({
         "issuer": provider.issuer,
         "authorization_endpoint": at("/authorize"),
         "token_endpoint": at("/token"),
@@ -108,12 +109,16 @@ fn metadata_of(provider: &Provider) -> Value {
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
         "scopes_supported": ["openid", "email", "profile"],
-        "token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"],
+        "token_endpoint_auth_methods_supported": methods,
         "claims_supported":
             ["aud", "email", "email_verified", "exp", "family_name", "given_name", "iat", "iss", "name", "picture", "sub"],
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": true,
-    })
+    });
+    if methods.contains(&"private_key_jwt") {
+        metadata["token_endpoint_auth_signing_alg_values_supported"] = json!(assertion::ALGORITHMS);
+    }
+    metadata
 }
 
 async fn metadata(State(provider): Shared) -> Response {

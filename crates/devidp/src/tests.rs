@@ -5,6 +5,8 @@ use serde_json::Value;
 
 use super::*;
 
+mod client_auth;
+
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 const REDIRECT_URI: &str = "http://localhost:8000/auth/google/callback";

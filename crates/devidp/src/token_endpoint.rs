@@ -134,7 +134,7 @@ impl TokenError {
             challenge: with_basic,
             ..Self::bad(
                 "invalid_client",
-                "the client is not known, or its secret is another one",
+                "the client is not known, or does not prove that it is this one",
             )
         }
     }
@@ -178,7 +178,7 @@ fn exchange(
     let form = unique_parameters(body)
         .ok_or_else(|| TokenError::bad("invalid_request", "a parameter stands there twice"))?;
     let get = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
-    let (client_id, client_secret) = authenticate(provider, headers, &form)?;
+    let client = authenticate(provider, "/token", headers, &form)?;
     if get("grant_type") != "authorization_code" {
         return Err(TokenError::bad(
             "unsupported_grant_type",
@@ -188,7 +188,7 @@ fn exchange(
     let grant = provider
         .take_code(get("code"))
         .ok_or_else(|| TokenError::invalid_grant("the code is unknown, used or too old"))?;
-    if grant.client_id != client_id {
+    if grant.client_id != client.client_id {
         return Err(TokenError::invalid_grant(
             "the code belongs to another client",
         ));
@@ -207,14 +207,19 @@ fn exchange(
     let access_token = provider.issue_token(grant.person.clone(), grant.scope.clone());
     let facts = Facts {
         issuer: &provider.issuer,
-        client_id: &client_id,
+        client_id: &client.client_id,
         person: &grant.person,
         scope: &grant.scope,
         nonce: grant.nonce.as_deref(),
         access_token: Some(&access_token),
         now: provider.now(),
     };
-    let id_token = tokens::id_token(&facts, &provider.keys(), &client_secret, fault);
+    let id_token = tokens::id_token(
+        &facts,
+        &provider.keys(),
+        client.authentication.secret(),
+        fault,
+    );
     let mut honest = Map::new();
     honest.insert("access_token".to_owned(), access_token.into());
     honest.insert("expires_in".to_owned(), TOKEN_SECONDS.into());
