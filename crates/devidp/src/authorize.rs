@@ -202,6 +202,14 @@ impl AuthorizationRequest {
         })
     }
 
+    /// Whether the client wants a refresh token: by OIDC Core 11, or in Google's way. Everybody is asked for consent here, so
+    /// that `prompt=consent` is not needed.
+    fn is_offline(&self) -> bool {
+        let has = |name: &str, value: &str| self.parameters.get(name).is_some_and(|v| v == value);
+        self.scope.split(' ').any(|scope| scope == "offline_access")
+            || has("access_type", "offline")
+    }
+
     /// This request again, with one step more.
     fn href(&self, provider: &Provider, step: Option<(&str, &str)>) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
@@ -222,6 +230,7 @@ fn choose_page(provider: &Provider, request: &AuthorizationRequest) -> Response 
         frame,
         client: &request.client_id,
         choices: provider
+            .settings
             .people
             .iter()
             .map(|person| Choice {
@@ -240,7 +249,7 @@ fn consent_page(provider: &Provider, request: &AuthorizationRequest, person: &Pe
         client: &request.client_id,
         back_to: redirect_uri.origin().ascii_serialization(),
         person,
-        asks: pages::scope_in_words(&request.scope),
+        asks: pages::asked_in_words(&request.scope, request.is_offline()),
         allow_href: request.href(provider, Some(("user", &person.email))),
         cancel_href: request.href(provider, Some(("cancel", "1"))),
         other_href: {
@@ -275,6 +284,7 @@ fn grant(provider: &Provider, request: &AuthorizationRequest, person: &Person) -
         scope: request.scope.clone(),
         nonce: nonce.clone(),
         code_challenge: request.code_challenge.clone(),
+        is_offline: request.is_offline(),
         person: person.clone(),
         issued_at: provider.now(),
     });

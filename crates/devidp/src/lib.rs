@@ -24,6 +24,7 @@ mod pages;
 mod people;
 mod provider;
 mod resources;
+mod revocation;
 mod routes;
 mod token_endpoint;
 mod tokens;
@@ -45,7 +46,7 @@ pub use crate::{
     provider::{Counters, RedirectUris, SeenTokenRequest},
 };
 use crate::{
-    provider::{Client, Clock, Provider},
+    provider::{Client, Provider, Settings},
     tokens::Keys,
 };
 
@@ -88,11 +89,7 @@ pub struct Builder {
     listen: SocketAddr,
     listener: Option<TcpListener>,
     issuer: Option<String>,
-    name: String,
-    clients: Vec<Client>,
-    redirect_uris: RedirectUris,
-    people: Vec<Person>,
-    clock: Clock,
+    settings: Settings,
 }
 
 impl fmt::Debug for Builder {
@@ -131,7 +128,7 @@ impl Builder {
     /// What its pages call it. Without it, "Stand-in Google".
     #[must_use]
     pub fn name(mut self, name: String) -> Self {
-        self.name = name;
+        self.settings.name = name;
         self
     }
 
@@ -145,7 +142,7 @@ impl Builder {
     /// Registers a client that proves in this way who it is, and in no other. The metadata name the ways of all clients.
     #[must_use]
     pub fn client_with(mut self, client_id: &str, authentication: ClientAuthentication) -> Self {
-        self.clients.push(Client {
+        self.settings.clients.push(Client {
             client_id: client_id.to_owned(),
             authentication,
         });
@@ -155,21 +152,28 @@ impl Builder {
     /// Which redirect URIs are accepted. Without it, any on loopback.
     #[must_use]
     pub fn redirect_uris(mut self, redirect_uris: RedirectUris) -> Self {
-        self.redirect_uris = redirect_uris;
+        self.settings.redirect_uris = redirect_uris;
         self
     }
 
     /// Who can sign in. Without it, [`default_people`].
     #[must_use]
     pub fn people(mut self, people: Vec<Person>) -> Self {
-        self.people = people;
+        self.settings.people = people;
         self
     }
 
     /// The clock, in seconds since 1970. Without it, the system's.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Fn() -> i64 + Send + Sync>) -> Self {
-        self.clock = clock;
+        self.settings.clock = clock;
+        self
+    }
+
+    /// How long an access token lives. Without it, an hour less a second, as at Google.
+    #[must_use]
+    pub fn access_token_lifetime(mut self, lifetime: Duration) -> Self {
+        self.settings.access_token_seconds = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
         self
     }
 
@@ -178,7 +182,7 @@ impl Builder {
     /// # Errors
     /// [`DevIdpError`]: the address is taken, the issuer is not a URL, no client is registered, or no key can be generated.
     pub async fn start(self) -> Result<DevIdp, DevIdpError> {
-        if self.clients.is_empty() {
+        if self.settings.clients.is_empty() {
             return Err(DevIdpError::NoClient);
         }
         let listener = match self.listener {
@@ -212,11 +216,7 @@ impl Builder {
         let provider = Arc::new(Provider::new(
             issuer,
             base,
-            self.name,
-            self.people,
-            self.clients,
-            self.redirect_uris,
-            self.clock,
+            self.settings,
             keys,
             stopped.clone(),
         ));
@@ -275,11 +275,14 @@ impl DevIdp {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             listener: None,
             issuer: None,
-            name: "Stand-in Google".to_owned(),
-            clients: Vec::new(),
-            redirect_uris: RedirectUris::AnyLoopback,
-            people: default_people(),
-            clock: Arc::new(system_seconds),
+            settings: Settings {
+                name: "Stand-in Google".to_owned(),
+                people: default_people(),
+                clients: Vec::new(),
+                redirect_uris: RedirectUris::AnyLoopback,
+                clock: Arc::new(system_seconds),
+                access_token_seconds: 3599,
+            },
         }
     }
 

@@ -22,9 +22,7 @@ use crate::{
 
 /// How long a code lives. RFC 6749 section 4.1.2 allows ten minutes; a client needs a second.
 const CODE_SECONDS: i64 = 60;
-/// How long an access token lives, as at Google.
-pub(crate) const TOKEN_SECONDS: i64 = 3599;
-/// So many codes, and so many access tokens, are kept; the oldest go.
+/// So many codes, and so many tokens of each kind, are kept; the oldest go.
 const KEPT: usize = 10_000;
 /// How long a slow answer takes.
 const SLOW: Duration = Duration::from_secs(60);
@@ -77,6 +75,12 @@ pub struct Counters {
     pub metadata_fetches: u64,
     /// Requests to `/userinfo`.
     pub userinfo_requests: u64,
+    /// Requests to `/token` that bring a refresh token.
+    pub refresh_requests: u64,
+    /// Requests to `/revoke`.
+    pub revocation_requests: u64,
+    /// Requests to `/api/calendar`.
+    pub calendar_requests: u64,
 }
 
 #[derive(Debug, Default)]
@@ -86,6 +90,9 @@ pub(crate) struct Counts {
     pub(crate) jwks: AtomicU64,
     pub(crate) metadata: AtomicU64,
     pub(crate) userinfo: AtomicU64,
+    pub(crate) refresh: AtomicU64,
+    pub(crate) revocation: AtomicU64,
+    pub(crate) calendar: AtomicU64,
 }
 
 impl Counts {
@@ -97,6 +104,9 @@ impl Counts {
             jwks_fetches: read(&self.jwks),
             metadata_fetches: read(&self.metadata),
             userinfo_requests: read(&self.userinfo),
+            refresh_requests: read(&self.refresh),
+            revocation_requests: read(&self.revocation),
+            calendar_requests: read(&self.calendar),
         }
     }
 }
@@ -124,16 +134,38 @@ pub(crate) struct Grant {
     pub(crate) scope: String,
     pub(crate) nonce: Option<String>,
     pub(crate) code_challenge: String,
+    /// Whether a refresh token comes with the access token.
+    pub(crate) is_offline: bool,
     pub(crate) person: Person,
     pub(crate) issued_at: i64,
+}
+
+/// What a person allowed a client in one login. Its tokens end together.
+#[derive(Clone, Debug)]
+pub(crate) struct Consent {
+    /// Tells this consent from every other.
+    id: String,
+    pub(crate) client_id: String,
+    pub(crate) person: Person,
+    pub(crate) scope: String,
+}
+
+impl Consent {
+    pub(crate) fn new(client_id: String, person: Person, scope: String) -> Self {
+        Self {
+            id: tokens::random::<16>(),
+            client_id,
+            person,
+            scope,
+        }
+    }
 }
 
 /// What an access token opens.
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
-    pub(crate) person: Person,
-    pub(crate) scope: String,
-    pub(crate) expires_at: i64,
+    pub(crate) consent: Consent,
+    expires_at: i64,
 }
 
 /// A map that forgets its oldest entries.
@@ -175,23 +207,30 @@ pub(crate) struct Client {
 /// The clock, in seconds since 1970.
 pub(crate) type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
+/// How the stand-in is to be: what [`crate::Builder`] gathers.
+pub(crate) struct Settings {
+    pub(crate) name: String,
+    pub(crate) people: Vec<Person>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) redirect_uris: RedirectUris,
+    pub(crate) clock: Clock,
+    pub(crate) access_token_seconds: i64,
+}
+
 /// The whole of the stand-in, shared by its handlers.
 pub(crate) struct Provider {
     pub(crate) issuer: String,
     /// Where the endpoints stand: the address it listens on, whatever the issuer is called.
     base: String,
-    pub(crate) name: String,
-    pub(crate) people: Vec<Person>,
-    /// Where each of them stands in the list, by address in lower case and by `sub`: there may be a crowd.
+    pub(crate) settings: Settings,
+    /// Where each person stands in the list, by address in lower case and by `sub`: there may be a crowd.
     by_name: HashMap<String, usize>,
-    clients: Vec<Client>,
-    redirect_uris: RedirectUris,
-    clock: Clock,
     keys: Mutex<Keys>,
     fault: Mutex<Fault>,
     pub(crate) counts: Counts,
     codes: Mutex<Recent<Grant>>,
-    tokens: Mutex<Recent<Access>>,
+    access_tokens: Mutex<Recent<Access>>,
+    refresh_tokens: Mutex<Recent<Consent>>,
     /// The `jti` of assertions that clients used.
     used_jti: Mutex<Recent<()>>,
     /// Who signed in to which client before.
@@ -208,41 +247,30 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Provider {
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "one caller, which has just checked each of them"
-    )]
     pub(crate) fn new(
         issuer: String,
         base: String,
-        name: String,
-        people: Vec<Person>,
-        clients: Vec<Client>,
-        redirect_uris: RedirectUris,
-        clock: Clock,
+        settings: Settings,
         keys: Keys,
         stopped: watch::Receiver<bool>,
     ) -> Self {
         let mut by_name = HashMap::new();
         // Of several with one name, the first.
-        for (place, person) in people.iter().enumerate().rev() {
+        for (place, person) in settings.people.iter().enumerate().rev() {
             by_name.insert(person.email.to_ascii_lowercase(), place);
             by_name.insert(person.sub.clone(), place);
         }
         Self {
             issuer,
             base,
-            name,
-            people,
+            settings,
             by_name,
-            clients,
-            redirect_uris,
-            clock,
             keys: Mutex::new(keys),
             fault: Mutex::new(Fault::None),
             counts: Counts::default(),
             codes: Mutex::new(Recent::new(KEPT)),
-            tokens: Mutex::new(Recent::new(KEPT)),
+            access_tokens: Mutex::new(Recent::new(KEPT)),
+            refresh_tokens: Mutex::new(Recent::new(KEPT)),
             used_jti: Mutex::new(Recent::new(KEPT)),
             known_to: Mutex::new(Recent::new(KEPT)),
             last_token_request: Mutex::new(None),
@@ -257,7 +285,7 @@ impl Provider {
     }
 
     pub(crate) fn now(&self) -> i64 {
-        (self.clock)()
+        (self.settings.clock)()
     }
 
     pub(crate) fn fault(&self) -> Fault {
@@ -279,7 +307,8 @@ impl Provider {
     }
 
     pub(crate) fn client(&self, client_id: &str) -> Option<&Client> {
-        self.clients
+        self.settings
+            .clients
             .iter()
             .find(|client| client.client_id == client_id)
     }
@@ -287,7 +316,7 @@ impl Provider {
     /// The ways in which our clients prove who they are, each named once.
     pub(crate) fn client_authentication_methods(&self) -> Vec<&'static str> {
         let mut methods = Vec::new();
-        for client in &self.clients {
+        for client in &self.settings.clients {
             for method in client.authentication.methods() {
                 if !methods.contains(method) {
                     methods.push(*method);
@@ -303,14 +332,14 @@ impl Provider {
     }
 
     pub(crate) fn accepts_redirect_uri(&self, redirect_uri: &str) -> bool {
-        self.redirect_uris.accept(redirect_uri)
+        self.settings.redirect_uris.accept(redirect_uri)
     }
 
     /// Who `user=` or `login_hint` means: by an e-mail address in any case, or by a `sub`.
     pub(crate) fn person(&self, hint: &str) -> Option<&Person> {
         let exact = self.by_name.get(hint);
         let place = exact.or_else(|| self.by_name.get(&hint.to_ascii_lowercase()));
-        self.people.get(*place?)
+        self.settings.people.get(*place?)
     }
 
     /// Issues a code for a grant.
@@ -333,23 +362,54 @@ impl Provider {
     }
 
     /// Issues an access token.
-    pub(crate) fn issue_token(&self, person: Person, scope: String) -> String {
+    pub(crate) fn issue_access_token(&self, consent: Consent) -> String {
         let token = format!("ya29.{}", tokens::random::<48>());
-        let expires_at = self.now().saturating_add(TOKEN_SECONDS);
-        lock(&self.tokens).insert(
-            token.clone(),
-            Access {
-                person,
-                scope,
-                expires_at,
-            },
-        );
+        let lifetime = self.settings.access_token_seconds;
+        let access = Access {
+            consent,
+            expires_at: self.now().saturating_add(lifetime),
+        };
+        lock(&self.access_tokens).insert(token.clone(), access);
         token
+    }
+
+    /// Issues a refresh token, which lives until it is used or its consent ends.
+    pub(crate) fn issue_refresh_token(&self, consent: Consent) -> String {
+        let token = format!("1//{}", tokens::random::<48>());
+        lock(&self.refresh_tokens).insert(token.clone(), consent);
+        token
+    }
+
+    /// Takes a client's refresh token, which is gone by that: the next one comes with the answer (RFC 9700 section 4.14.2).
+    pub(crate) fn take_refresh_token(&self, token: &str, client: &Client) -> Option<Consent> {
+        let mut tokens = lock(&self.refresh_tokens);
+        let consent = tokens.entries.get(token)?;
+        if consent.client_id != client.client_id {
+            return None;
+        }
+        tokens.entries.remove(token)
+    }
+
+    /// The consent behind an access token or a refresh token.
+    pub(crate) fn consent_of(&self, token: &str) -> Option<Consent> {
+        let refresh = lock(&self.refresh_tokens).entries.get(token).cloned();
+        refresh.or_else(|| self.access(token).map(|access| access.consent))
+    }
+
+    /// Ends every token of a consent.
+    pub(crate) fn end(&self, consent: &Consent) {
+        let is_other = |other: &Consent| other.id != consent.id;
+        lock(&self.refresh_tokens)
+            .entries
+            .retain(|_, other| is_other(other));
+        lock(&self.access_tokens)
+            .entries
+            .retain(|_, access| is_other(&access.consent));
     }
 
     /// What an access token opens, if it lives.
     pub(crate) fn access(&self, token: &str) -> Option<Access> {
-        let access = lock(&self.tokens).entries.get(token).cloned()?;
+        let access = lock(&self.access_tokens).entries.get(token).cloned()?;
         (self.now() < access.expires_at).then_some(access)
     }
 

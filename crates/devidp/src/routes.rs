@@ -21,7 +21,8 @@ use crate::{
     fault::Fault,
     pages::{self, Frame},
     provider::{Provider, is_loopback},
-    resources::userinfo,
+    resources::{calendar, userinfo},
+    revocation::revoke,
     token_endpoint::{elsewhere_token, token},
     tokens,
 };
@@ -46,6 +47,8 @@ pub(crate) fn router(provider: Arc<Provider>, path: &str) -> Router {
         .route("/authorize", get(authorize))
         .route("/token", post(token))
         .route("/userinfo", get(userinfo).post(userinfo))
+        .route("/revoke", post(revoke))
+        .route("/api/calendar", get(calendar))
         .route("/faults", get(faults).post(choose_fault))
         .route("/elsewhere/metadata", get(honest_metadata))
         .route("/elsewhere/jwks", get(honest_jwks))
@@ -102,21 +105,26 @@ fn metadata_of(provider: &Provider) -> Value {
         "authorization_endpoint": at("/authorize"),
         "token_endpoint": at("/token"),
         "userinfo_endpoint": at("/userinfo"),
+        "revocation_endpoint": at("/revoke"),
         "jwks_uri": at("/jwks"),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query", "form_post"],
-        "grant_types_supported": ["authorization_code"],
+        "grant_types_supported": ["authorization_code", "refresh_token"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
-        "scopes_supported": ["openid", "email", "profile"],
+        "scopes_supported": ["openid", "email", "profile", "offline_access"],
         "token_endpoint_auth_methods_supported": methods,
+        "revocation_endpoint_auth_methods_supported": methods,
         "claims_supported":
             ["aud", "email", "email_verified", "exp", "family_name", "given_name", "iat", "iss", "name", "picture", "sub"],
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": true,
     });
     if methods.contains(&"private_key_jwt") {
-        metadata["token_endpoint_auth_signing_alg_values_supported"] = json!(assertion::ALGORITHMS);
+        for endpoint in ["token", "revocation"] {
+            metadata[format!("{endpoint}_endpoint_auth_signing_alg_values_supported")] =
+                json!(assertion::ALGORITHMS);
+        }
     }
     metadata
 }
@@ -193,7 +201,7 @@ async fn home(State(provider): Shared) -> Response {
     page(&provider, StatusCode::OK, |frame| pages::Home {
         frame,
         issuer: &provider.issuer,
-        people: &provider.people,
+        people: &provider.settings.people,
         metadata_href: provider.url(METADATA),
         jwks_href: provider.url("/jwks"),
     })
@@ -315,7 +323,7 @@ fn page_under<'a, T: Template>(
     );
     let frame = Frame {
         nonce,
-        name: &provider.name,
+        name: &provider.settings.name,
         fault: provider.fault(),
         faults_href: provider.url("/faults"),
     };

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::*;
 
 mod client_auth;
+mod refresh;
 
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
@@ -108,8 +109,12 @@ fn form(parameters: &[(&str, &str)]) -> String {
 }
 
 async fn redeem(idp: &DevIdp, parameters: &[(&str, &str)]) -> Response {
+    post(idp, "/token", parameters).await
+}
+
+async fn post(idp: &DevIdp, path: &str, parameters: &[(&str, &str)]) -> Response {
     client()
-        .post(url(idp, "/token", &[]))
+        .post(url(idp, path, &[]))
         .header("content-type", "application/x-www-form-urlencoded")
         .body(form(parameters))
         .send()
