@@ -23,6 +23,7 @@ mod fault;
 mod pages;
 mod people;
 mod provider;
+mod pushed;
 mod resources;
 mod revocation;
 mod routes;
@@ -46,7 +47,7 @@ pub use crate::{
     provider::{Counters, RedirectUris, SeenTokenRequest},
 };
 use crate::{
-    provider::{Client, Provider, Settings},
+    provider::{Client, Provider, PushedRequests, Settings},
     tokens::Keys,
 };
 
@@ -177,6 +178,13 @@ impl Builder {
         self
     }
 
+    /// Refuses an authorization request that comes in a URL: clients have to push it (RFC 9126). Without it, they may.
+    #[must_use]
+    pub fn require_pushed_authorization_requests(mut self) -> Self {
+        self.settings.pushed_requests = PushedRequests::Required;
+        self
+    }
+
     /// Starts to serve, in a task of this runtime.
     ///
     /// # Errors
@@ -282,6 +290,7 @@ impl DevIdp {
                 redirect_uris: RedirectUris::AnyLoopback,
                 clock: Arc::new(system_seconds),
                 access_token_seconds: 3599,
+                pushed_requests: PushedRequests::Allowed,
             },
         }
     }

@@ -22,6 +22,10 @@ use crate::{
 
 /// How long a code lives. RFC 6749 section 4.1.2 allows ten minutes; a client needs a second.
 const CODE_SECONDS: i64 = 60;
+/// How long a pushed request waits for the person's browser. RFC 9126 section 2.2 speaks of 5 to 600 seconds.
+pub(crate) const PUSHED_SECONDS: i64 = 60;
+/// How long a person may take over the pages of a pushed request.
+const VISIT_SECONDS: i64 = 600;
 /// So many codes, and so many tokens of each kind, are kept; the oldest go.
 const KEPT: usize = 10_000;
 /// How long a slow answer takes.
@@ -67,6 +71,8 @@ pub(crate) fn is_loopback(host: Option<Host<&str>>) -> bool {
 pub struct Counters {
     /// Requests to `/authorize`, each step on its pages included.
     pub authorize_requests: u64,
+    /// Requests to `/par`.
+    pub pushed_requests: u64,
     /// Requests to `/token`.
     pub token_requests: u64,
     /// Requests to `/jwks`.
@@ -86,6 +92,7 @@ pub struct Counters {
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) authorize: AtomicU64,
+    pub(crate) pushed: AtomicU64,
     pub(crate) token: AtomicU64,
     pub(crate) jwks: AtomicU64,
     pub(crate) metadata: AtomicU64,
@@ -100,6 +107,7 @@ impl Counts {
         let read = |count: &AtomicU64| count.load(Ordering::SeqCst);
         Counters {
             authorize_requests: read(&self.authorize),
+            pushed_requests: read(&self.pushed),
             token_requests: read(&self.token),
             jwks_fetches: read(&self.jwks),
             metadata_fetches: read(&self.metadata),
@@ -124,6 +132,20 @@ impl fmt::Debug for SeenTokenRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SeenTokenRequest(..)")
     }
+}
+
+/// Whether an authorization request may come in a URL, where every client may push it first.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum PushedRequests {
+    Allowed,
+    Required,
+}
+
+/// An authorization request that came by itself, not in a URL (RFC 9126).
+#[derive(Clone, Debug)]
+struct PushedRequest {
+    parameters: HashMap<String, String>,
+    expires_at: i64,
 }
 
 /// What a code stands for.
@@ -215,6 +237,7 @@ pub(crate) struct Settings {
     pub(crate) redirect_uris: RedirectUris,
     pub(crate) clock: Clock,
     pub(crate) access_token_seconds: i64,
+    pub(crate) pushed_requests: PushedRequests,
 }
 
 /// The whole of the stand-in, shared by its handlers.
@@ -228,6 +251,10 @@ pub(crate) struct Provider {
     keys: Mutex<Keys>,
     fault: Mutex<Fault>,
     pub(crate) counts: Counts,
+    /// By `request_uri`, until a browser comes with it.
+    pushed: Mutex<Recent<PushedRequest>>,
+    /// From then on, by what the links on our pages name.
+    visits: Mutex<Recent<PushedRequest>>,
     codes: Mutex<Recent<Grant>>,
     access_tokens: Mutex<Recent<Access>>,
     refresh_tokens: Mutex<Recent<Consent>>,
@@ -268,6 +295,8 @@ impl Provider {
             keys: Mutex::new(keys),
             fault: Mutex::new(Fault::None),
             counts: Counts::default(),
+            pushed: Mutex::new(Recent::new(KEPT)),
+            visits: Mutex::new(Recent::new(KEPT)),
             codes: Mutex::new(Recent::new(KEPT)),
             access_tokens: Mutex::new(Recent::new(KEPT)),
             refresh_tokens: Mutex::new(Recent::new(KEPT)),
@@ -340,6 +369,45 @@ impl Provider {
         let exact = self.by_name.get(hint);
         let place = exact.or_else(|| self.by_name.get(&hint.to_ascii_lowercase()));
         self.settings.people.get(*place?)
+    }
+
+    /// Keeps a request that a client pushed, and gives its `request_uri`.
+    pub(crate) fn push(&self, parameters: HashMap<String, String>) -> String {
+        let request_uri = format!(
+            "urn:ietf:params:oauth:request_uri:{}",
+            tokens::random::<32>()
+        );
+        let request = PushedRequest {
+            parameters,
+            expires_at: self.now().saturating_add(PUSHED_SECONDS),
+        };
+        lock(&self.pushed).insert(request_uri.clone(), request);
+        request_uri
+    }
+
+    /// A browser comes with a `request_uri`, which is gone by that, whoever brings it (RFC 9126 section 4: once). Gives the
+    /// name by which our pages go on, if the request is this client's and lives.
+    pub(crate) fn begin_visit(&self, request_uri: &str, client_id: &str) -> Option<String> {
+        let mut request = lock(&self.pushed).entries.remove(request_uri)?;
+        let is_theirs = request.parameters.get("client_id").map(String::as_str) == Some(client_id);
+        if !is_theirs || self.now() >= request.expires_at {
+            return None;
+        }
+        let visit = tokens::random::<32>();
+        request.expires_at = self.now().saturating_add(VISIT_SECONDS);
+        lock(&self.visits).insert(visit.clone(), request);
+        Some(visit)
+    }
+
+    /// The parameters of the request that a visit is about.
+    pub(crate) fn visited(&self, visit: &str) -> Option<HashMap<String, String>> {
+        let request = lock(&self.visits).entries.get(visit).cloned()?;
+        (self.now() < request.expires_at).then_some(request.parameters)
+    }
+
+    /// A visit is over: its request is answered.
+    pub(crate) fn end_visit(&self, visit: &str) {
+        lock(&self.visits).entries.remove(visit);
     }
 
     /// Issues a code for a grant.

@@ -20,7 +20,8 @@ use crate::{
     authorize::authorize,
     fault::Fault,
     pages::{self, Frame},
-    provider::{Provider, is_loopback},
+    provider::{Provider, PushedRequests, is_loopback},
+    pushed::par,
     resources::{calendar, userinfo},
     revocation::revoke,
     token_endpoint::{elsewhere_token, token},
@@ -45,6 +46,7 @@ pub(crate) fn router(provider: Arc<Provider>, path: &str) -> Router {
         .route(METADATA, get(metadata))
         .route("/jwks", get(jwks))
         .route("/authorize", get(authorize))
+        .route("/par", post(par))
         .route("/token", post(token))
         .route("/userinfo", get(userinfo).post(userinfo))
         .route("/revoke", post(revoke))
@@ -96,7 +98,7 @@ async fn only_known_hosts(State(provider): Shared, request: Request, next: Next)
 
 // ---- Discovery and keys -------------------------------------------------------------------------------------------
 
-/// OIDC Discovery 1.0 section 3, with `authorization_response_iss_parameter_supported` of RFC 9207.
+/// OIDC Discovery 1.0 section 3, with what RFC 8414, RFC 9126 and RFC 9207 add.
 fn metadata_of(provider: &Provider) -> Value {
     let at = |path: &str| provider.url(path);
     let methods = provider.client_authentication_methods();
@@ -119,6 +121,9 @@ fn metadata_of(provider: &Provider) -> Value {
             ["aud", "email", "email_verified", "exp", "family_name", "given_name", "iat", "iss", "name", "picture", "sub"],
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": true,
+        "pushed_authorization_request_endpoint": at("/par"),
+        "require_pushed_authorization_requests":
+            provider.settings.pushed_requests == PushedRequests::Required,
     });
     if methods.contains(&"private_key_jwt") {
         for endpoint in ["token", "revocation"] {

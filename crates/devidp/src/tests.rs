@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::*;
 
 mod client_auth;
+mod pushed;
 mod refresh;
 
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
