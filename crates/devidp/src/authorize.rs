@@ -102,7 +102,7 @@ impl RedirectTo {
         if let Some(state) = &self.state {
             answer.push(("state", state));
         }
-        answer.push(("iss", &provider.issuer));
+        answer.extend(provider.callback_issuer().map(|issuer| ("iss", issuer)));
         self.send(provider, &answer)
     }
 
@@ -373,7 +373,11 @@ fn grant(provider: &Provider, request: &AuthorizationRequest, person: &Person) -
     match fault {
         Fault::CallbackMissingIss => {}
         Fault::CallbackWrongIss => add("iss", OTHER_ISSUER),
-        _ => add("iss", &provider.issuer),
+        _ => {
+            if let Some(issuer) = provider.callback_issuer() {
+                add("iss", issuer);
+            }
+        }
     }
     add("code", &code);
     match fault {

@@ -48,7 +48,7 @@ pub use crate::{
 };
 use crate::{
     provider::{Client, Provider, PushedRequests, Settings},
-    tokens::Keys,
+    tokens::{Facts, Keys, TENANT_ID},
 };
 
 /// The issuer that faults name where ours belongs.
@@ -120,6 +120,9 @@ impl Builder {
     /// What the issuer is called, where it is not `http://` and the address. The endpoints stand at the address all the same, so
     /// that a client which is told the `metadata_url` knows the same issuer on whatever port. Its path, if any, stands before every
     /// route.
+    ///
+    /// With `{tenantid}` in its path it is like Microsoft's `common`: the metadata show it as it is, `iss` of a token holds the
+    /// tenant of the person, the routes stand below the path with `common` in that place, and callbacks have no `iss`.
     #[must_use]
     pub fn issuer(mut self, issuer: String) -> Self {
         self.issuer = Some(issuer);
@@ -248,7 +251,8 @@ impl Builder {
 
 /// The path of an issuer, empty for none; `None` when it is not an issuer (OIDC Discovery 1.0 section 3, http allowed).
 fn issuer_path(issuer: &str) -> Option<String> {
-    let url = Url::parse(issuer).ok()?;
+    let issuer = issuer.replace(TENANT_ID, "common");
+    let url = Url::parse(&issuer).ok()?;
     let plain = matches!(url.scheme(), "http" | "https")
         && url.has_host()
         && url.query().is_none()
@@ -323,6 +327,30 @@ impl DevIdp {
     /// The last request to the token endpoint, as it came.
     pub fn last_token_request(&self) -> Option<SeenTokenRequest> {
         self.provider.last_token_request()
+    }
+
+    /// An ID token as an app gets it that signs people in with the provider's own kit: no code and no access token, for the
+    /// app's `audience`. The fault that is chosen acts on it.
+    pub fn native_id_token(&self, person: &Person, audience: &str, nonce: &str) -> String {
+        let provider = &self.provider;
+        let facts = Facts {
+            issuer: &provider.issuer,
+            client_id: audience,
+            person,
+            scope: "openid email profile",
+            nonce: Some(nonce),
+            access_token: None,
+            now: provider.now(),
+        };
+        let secret = provider
+            .client(audience)
+            .map(|client| client.authentication.secret());
+        tokens::id_token(
+            &facts,
+            &provider.keys(),
+            secret.unwrap_or_default(),
+            provider.fault(),
+        )
     }
 
     /// Stops: no new connection is taken, and requests under way have two seconds to finish.

@@ -17,7 +17,7 @@ use crate::{
     client_auth::ClientAuthentication,
     fault::Fault,
     people::Person,
-    tokens::{self, Keys, SigningKey},
+    tokens::{self, Keys, SigningKey, TENANT_ID},
 };
 
 /// How long a code lives. RFC 6749 section 4.1.2 allows ten minutes; a client needs a second.
@@ -311,6 +311,11 @@ impl Provider {
     /// The address of a route.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
+    }
+
+    /// `iss` of an answer to the client (RFC 9207). None where the issuer is the tenant's, as at Microsoft.
+    pub(crate) fn callback_issuer(&self) -> Option<&str> {
+        (!self.issuer.contains(TENANT_ID)).then_some(&self.issuer)
     }
 
     pub(crate) fn now(&self) -> i64 {

@@ -29,6 +29,7 @@ pub(crate) async fn userinfo(State(provider): Shared, headers: HeaderMap) -> Res
     let fault = provider.fault();
     let consent = access.consent;
     let mut claims = tokens::person_claims(&consent.person, &consent.scope);
+    claims.extend(consent.person.claims.clone());
     tokens::spoil_email(&mut claims, fault);
     if fault == Fault::UserinfoWrongSubject {
         claims.insert("sub".to_owned(), "100000000000000000000".into());

@@ -120,7 +120,7 @@ fn metadata_of(provider: &Provider) -> Value {
         "claims_supported":
             ["aud", "email", "email_verified", "exp", "family_name", "given_name", "iat", "iss", "name", "picture", "sub"],
         "code_challenge_methods_supported": ["S256"],
-        "authorization_response_iss_parameter_supported": true,
+        "authorization_response_iss_parameter_supported": provider.callback_issuer().is_some(),
         "pushed_authorization_request_endpoint": at("/par"),
         "require_pushed_authorization_requests":
             provider.settings.pushed_requests == PushedRequests::Required,

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::*;
 
 mod client_auth;
+mod people;
 mod pushed;
 mod refresh;
 
