@@ -87,7 +87,7 @@ const ROWS: &[Row] = &[
         "email_unverified",
         "email_unverified",
     ),
-    (Fault::EmailArray, "id_token_invalid", "claim_type"),
+    (Fault::EmailArray, "email_missing", "email_missing"),
     (Fault::NoEmailAnywhere, "email_missing", "email_missing"),
     (
         Fault::UserinfoWrongSubject,
@@ -137,11 +137,7 @@ const ROWS: &[Row] = &[
         "client_rejected",
         "invalid_client",
     ),
-    (
-        Fault::TokenErrorAs200,
-        "token_response_invalid",
-        "token_member",
-    ),
+    (Fault::TokenErrorAs200, "code_rejected", "invalid_grant"),
     // The callback.
     (
         Fault::CallbackErrorServerError,

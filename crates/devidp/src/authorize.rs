@@ -14,14 +14,17 @@ use crate::{
     fault::Fault,
     pages::{self, Choice},
     people::Person,
-    provider::{Grant, Provider},
+    provider::{Grant, Provider, PushedRequests},
     routes::{Shared, back, page, refused, self_posting_page, unique_parameters},
+    token_endpoint::TokenError,
     tokens::{self, Facts},
 };
 
+/// The steps that the URL says beside the request of the client: `user` chooses and consents in one step, for tests; `choose`
+/// and `cancel` come from our own pages.
+const STEPS: [&str; 3] = ["user", "choose", "cancel"];
+
 /// RFC 6749 section 4.1.1 and OIDC Core 3.1.2: who are you, and may the client know?
-///
-/// `user` chooses and consents in one step, for tests; `choose` and `cancel` come from our own pages.
 pub(crate) async fn authorize(State(provider): Shared, RawQuery(query): RawQuery) -> Response {
     provider.counts.authorize.fetch_add(1, Ordering::SeqCst);
     let query = query.unwrap_or_default();
@@ -35,13 +38,17 @@ pub(crate) async fn authorize(State(provider): Shared, RawQuery(query): RawQuery
         }) => return redirect.error(&provider, error, description),
     };
     if request.parameters.contains_key("cancel") {
+        request.end_visit(&provider);
         return request
             .redirect
             .error(&provider, "access_denied", "the person does not want to");
     }
     if let Some(user) = request.parameters.get("user") {
         return match provider.person(user) {
-            Some(person) => grant(&provider, &request, person),
+            Some(person) => {
+                request.end_visit(&provider);
+                grant(&provider, &request, person)
+            }
             None => refused(
                 &provider,
                 "Nobody of that name",
@@ -65,7 +72,8 @@ pub(crate) async fn authorize(State(provider): Shared, RawQuery(query): RawQuery
         .parameters
         .get("login_hint")
         .filter(|_| !prompt("select_account"));
-    match chosen.or(hinted).and_then(|hint| provider.person(hint)) {
+    let hint = chosen.or(hinted).filter(|hint| !hint.is_empty());
+    match hint.and_then(|hint| provider.person(hint)) {
         Some(person) => consent_page(&provider, &request, person),
         None => choose_page(&provider, &request),
     }
@@ -81,7 +89,7 @@ enum ResponseMode {
 }
 
 /// Where an answer to the client goes, once the address is known to be its own.
-struct RedirectTo {
+pub(crate) struct RedirectTo {
     redirect_uri: Url,
     state: Option<String>,
     response_mode: ResponseMode,
@@ -94,7 +102,7 @@ impl RedirectTo {
         if let Some(state) = &self.state {
             answer.push(("state", state));
         }
-        answer.push(("iss", &provider.issuer));
+        answer.extend(provider.callback_issuer().map(|issuer| ("iss", issuer)));
         self.send(provider, &answer)
     }
 
@@ -110,7 +118,7 @@ impl RedirectTo {
     }
 }
 
-enum Refusal {
+pub(crate) enum Refusal {
     /// The client or its address is not known: the person reads it here.
     OnPage { title: &'static str, detail: String },
     /// The client reads it.
@@ -121,8 +129,22 @@ enum Refusal {
     },
 }
 
-struct AuthorizationRequest {
-    parameters: HashMap<String, String>,
+impl Refusal {
+    /// The same, where the client pushed the request and is told at once (RFC 9126 section 2.3).
+    pub(crate) fn to_the_pushing_client(&self) -> TokenError {
+        match self {
+            Self::OnPage { title, .. } => TokenError::bad("invalid_request", title),
+            Self::ToClient {
+                error, description, ..
+            } => TokenError::bad(error, description),
+        }
+    }
+}
+
+pub(crate) struct AuthorizationRequest {
+    pub(crate) parameters: HashMap<String, String>,
+    /// By what our pages name a request that was pushed.
+    visit: Option<String>,
     redirect: RedirectTo,
     client_id: String,
     scope: String,
@@ -130,17 +152,59 @@ struct AuthorizationRequest {
 }
 
 impl AuthorizationRequest {
+    /// The request of a URL: all of it, or the name of what was pushed.
     fn parse(provider: &Provider, query: &str) -> Result<Self, Refusal> {
-        let on_page = |title, detail: &str| Refusal::OnPage {
-            title,
-            detail: detail.to_owned(),
-        };
-        let parameters = unique_parameters(query.as_bytes()).ok_or_else(|| {
+        let in_url = unique_parameters(query.as_bytes()).ok_or_else(|| {
             on_page(
                 "A parameter twice",
                 "The request says one of its parameters twice (RFC 6749 section 3.1).",
             )
         })?;
+        let visit = match (in_url.get("visit"), in_url.get("request_uri")) {
+            (Some(visit), _) => Some(visit.clone()),
+            (None, Some(request_uri)) => {
+                let client_id = in_url.get("client_id").map(String::as_str);
+                let visit = provider.begin_visit(request_uri, client_id.unwrap_or_default());
+                Some(visit.ok_or_else(|| {
+                    on_page(
+                        "invalid_request_uri",
+                        "This request_uri was used, is too old, or belongs to another client (RFC 9126 section 4).",
+                    )
+                })?)
+            }
+            (None, None) => None,
+        };
+        let Some(visit) = visit else {
+            let request = Self::check(provider, in_url, None)?;
+            return match provider.settings.pushed_requests {
+                PushedRequests::Allowed => Ok(request),
+                PushedRequests::Required => Err(Refusal::ToClient {
+                    redirect: Box::new(request.redirect),
+                    error: "invalid_request",
+                    description: "the request has to be pushed first (RFC 9126)",
+                }),
+            };
+        };
+        let mut parameters = provider.visited(&visit).ok_or_else(|| {
+            on_page(
+                "This page is too old",
+                "Go back to the application and sign in from there again.",
+            )
+        })?;
+        // Nothing else of the URL counts (RFC 9101 section 6.3).
+        let steps = in_url
+            .into_iter()
+            .filter(|(name, _)| STEPS.contains(&name.as_str()));
+        parameters.extend(steps);
+        Self::check(provider, parameters, Some(visit))
+    }
+
+    /// Checks a request, wherever its parameters come from.
+    pub(crate) fn check(
+        provider: &Provider,
+        parameters: HashMap<String, String>,
+        visit: Option<String>,
+    ) -> Result<Self, Refusal> {
         let get = |name: &str| parameters.get(name).map(String::as_str).unwrap_or_default();
         if provider.client(get("client_id")).is_none() {
             return Err(on_page(
@@ -179,7 +243,7 @@ impl AuthorizationRequest {
             ))
         } else if !scope.split(' ').any(|scope| scope == "openid") {
             Some(("invalid_scope", "scope must contain openid"))
-        } else if parameters.contains_key("request") || parameters.contains_key("request_uri") {
+        } else if parameters.contains_key("request") {
             Some(("request_not_supported", "request objects are not supported"))
         } else if get("code_challenge_method") != "S256" || get("code_challenge").len() != 43 {
             Some(("invalid_request", "PKCE with S256 is required (RFC 7636)"))
@@ -199,21 +263,48 @@ impl AuthorizationRequest {
             scope,
             redirect,
             parameters,
+            visit,
         })
     }
 
+    /// What was pushed is answered now, and leads to no other answer.
+    fn end_visit(&self, provider: &Provider) {
+        if let Some(visit) = &self.visit {
+            provider.end_visit(visit);
+        }
+    }
+
+    /// Whether the client wants a refresh token: by OIDC Core 11, or in Google's way. Everybody is asked for consent here, so
+    /// that `prompt=consent` is not needed.
+    fn is_offline(&self) -> bool {
+        let has = |name: &str, value: &str| self.parameters.get(name).is_some_and(|v| v == value);
+        self.scope.split(' ').any(|scope| scope == "offline_access")
+            || has("access_type", "offline")
+    }
+
     /// This request again, with one step more.
-    fn href(&self, provider: &Provider, step: Option<(&str, &str)>) -> String {
+    fn href(&self, provider: &Provider, step: (&str, &str)) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
-        let mut names: Vec<_> = self
-            .parameters
-            .iter()
-            .filter(|(name, _)| *name != "choose")
-            .collect();
-        names.sort();
-        query.extend_pairs(names);
-        query.extend_pairs(step);
+        if let Some(visit) = &self.visit {
+            query.append_pair("visit", visit);
+        } else {
+            let mut names: Vec<_> = self
+                .parameters
+                .iter()
+                .filter(|(name, _)| *name != "choose")
+                .collect();
+            names.sort();
+            query.extend_pairs(names);
+        }
+        query.append_pair(step.0, step.1);
         format!("{}?{}", provider.url("/authorize"), query.finish())
+    }
+}
+
+fn on_page(title: &'static str, detail: &str) -> Refusal {
+    Refusal::OnPage {
+        title,
+        detail: detail.to_owned(),
     }
 }
 
@@ -222,14 +313,15 @@ fn choose_page(provider: &Provider, request: &AuthorizationRequest) -> Response 
         frame,
         client: &request.client_id,
         choices: provider
+            .settings
             .people
             .iter()
             .map(|person| Choice {
                 person,
-                href: request.href(provider, Some(("choose", &person.email))),
+                href: request.href(provider, ("choose", &person.email)),
             })
             .collect(),
-        cancel_href: request.href(provider, Some(("cancel", "1"))),
+        cancel_href: request.href(provider, ("cancel", "1")),
     })
 }
 
@@ -240,20 +332,11 @@ fn consent_page(provider: &Provider, request: &AuthorizationRequest, person: &Pe
         client: &request.client_id,
         back_to: redirect_uri.origin().ascii_serialization(),
         person,
-        asks: pages::scope_in_words(&request.scope),
-        allow_href: request.href(provider, Some(("user", &person.email))),
-        cancel_href: request.href(provider, Some(("cancel", "1"))),
-        other_href: {
-            let mut again = request.parameters.clone();
-            again.remove("login_hint");
-            again.insert("prompt".to_owned(), "select_account".to_owned());
-            let mut query: Vec<_> = again.iter().filter(|(name, _)| *name != "choose").collect();
-            query.sort();
-            let query = form_urlencoded::Serializer::new(String::new())
-                .extend_pairs(query)
-                .finish();
-            format!("{}?{query}", provider.url("/authorize"))
-        },
+        asks: pages::asked_in_words(&request.scope, request.is_offline()),
+        allow_href: request.href(provider, ("user", &person.email)),
+        cancel_href: request.href(provider, ("cancel", "1")),
+        // Nobody chosen, so that neither this person nor the hint of the client counts.
+        other_href: request.href(provider, ("choose", "")),
     })
 }
 
@@ -275,6 +358,7 @@ fn grant(provider: &Provider, request: &AuthorizationRequest, person: &Person) -
         scope: request.scope.clone(),
         nonce: nonce.clone(),
         code_challenge: request.code_challenge.clone(),
+        is_offline: request.is_offline(),
         person: person.clone(),
         issued_at: provider.now(),
     });
@@ -289,7 +373,11 @@ fn grant(provider: &Provider, request: &AuthorizationRequest, person: &Person) -
     match fault {
         Fault::CallbackMissingIss => {}
         Fault::CallbackWrongIss => add("iss", OTHER_ISSUER),
-        _ => add("iss", &provider.issuer),
+        _ => {
+            if let Some(issuer) = provider.callback_issuer() {
+                add("iss", issuer);
+            }
+        }
     }
     add("code", &code);
     match fault {

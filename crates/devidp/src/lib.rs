@@ -16,13 +16,16 @@
 //! # }
 //! ```
 
+mod assertion;
 mod authorize;
 mod client_auth;
 mod fault;
 mod pages;
 mod people;
 mod provider;
+mod pushed;
 mod resources;
+mod revocation;
 mod routes;
 mod token_endpoint;
 mod tokens;
@@ -38,13 +41,14 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use url::Url;
 
 pub use crate::{
+    client_auth::ClientAuthentication,
     fault::{Fault, UnknownFault},
     people::{Person, default_people},
     provider::{Counters, RedirectUris, SeenTokenRequest},
 };
 use crate::{
-    provider::{Client, Clock, Provider},
-    tokens::Keys,
+    provider::{Client, Provider, PushedRequests, Settings},
+    tokens::{Facts, Keys, TENANT_ID},
 };
 
 /// The issuer that faults name where ours belongs.
@@ -86,11 +90,7 @@ pub struct Builder {
     listen: SocketAddr,
     listener: Option<TcpListener>,
     issuer: Option<String>,
-    name: String,
-    clients: Vec<Client>,
-    redirect_uris: RedirectUris,
-    people: Vec<Person>,
-    clock: Clock,
+    settings: Settings,
 }
 
 impl fmt::Debug for Builder {
@@ -120,6 +120,9 @@ impl Builder {
     /// What the issuer is called, where it is not `http://` and the address. The endpoints stand at the address all the same, so
     /// that a client which is told the `metadata_url` knows the same issuer on whatever port. Its path, if any, stands before every
     /// route.
+    ///
+    /// With `{tenantid}` in its path it is like Microsoft's `common`: the metadata show it as it is, `iss` of a token holds the
+    /// tenant of the person, the routes stand below the path with `common` in that place, and callbacks have no `iss`.
     #[must_use]
     pub fn issuer(mut self, issuer: String) -> Self {
         self.issuer = Some(issuer);
@@ -129,16 +132,23 @@ impl Builder {
     /// What its pages call it. Without it, "Stand-in Google".
     #[must_use]
     pub fn name(mut self, name: String) -> Self {
-        self.name = name;
+        self.settings.name = name;
         self
     }
 
-    /// Registers a client. May be called again for another.
+    /// Registers a client with a secret, which it sends in the header or in the form. May be called again for another.
     #[must_use]
-    pub fn client(mut self, client_id: &str, client_secret: &str) -> Self {
-        self.clients.push(Client {
+    pub fn client(self, client_id: &str, client_secret: &str) -> Self {
+        let secret = ClientAuthentication::Secret(client_secret.to_owned());
+        self.client_with(client_id, secret)
+    }
+
+    /// Registers a client that proves in this way who it is, and in no other. The metadata name the ways of all clients.
+    #[must_use]
+    pub fn client_with(mut self, client_id: &str, authentication: ClientAuthentication) -> Self {
+        self.settings.clients.push(Client {
             client_id: client_id.to_owned(),
-            client_secret: client_secret.to_owned(),
+            authentication,
         });
         self
     }
@@ -146,21 +156,35 @@ impl Builder {
     /// Which redirect URIs are accepted. Without it, any on loopback.
     #[must_use]
     pub fn redirect_uris(mut self, redirect_uris: RedirectUris) -> Self {
-        self.redirect_uris = redirect_uris;
+        self.settings.redirect_uris = redirect_uris;
         self
     }
 
     /// Who can sign in. Without it, [`default_people`].
     #[must_use]
     pub fn people(mut self, people: Vec<Person>) -> Self {
-        self.people = people;
+        self.settings.people = people;
         self
     }
 
     /// The clock, in seconds since 1970. Without it, the system's.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Fn() -> i64 + Send + Sync>) -> Self {
-        self.clock = clock;
+        self.settings.clock = clock;
+        self
+    }
+
+    /// How long an access token lives. Without it, an hour less a second, as at Google.
+    #[must_use]
+    pub fn access_token_lifetime(mut self, lifetime: Duration) -> Self {
+        self.settings.access_token_seconds = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
+        self
+    }
+
+    /// Refuses an authorization request that comes in a URL: clients have to push it (RFC 9126). Without it, they may.
+    #[must_use]
+    pub fn require_pushed_authorization_requests(mut self) -> Self {
+        self.settings.pushed_requests = PushedRequests::Required;
         self
     }
 
@@ -169,7 +193,7 @@ impl Builder {
     /// # Errors
     /// [`DevIdpError`]: the address is taken, the issuer is not a URL, no client is registered, or no key can be generated.
     pub async fn start(self) -> Result<DevIdp, DevIdpError> {
-        if self.clients.is_empty() {
+        if self.settings.clients.is_empty() {
             return Err(DevIdpError::NoClient);
         }
         let listener = match self.listener {
@@ -203,11 +227,7 @@ impl Builder {
         let provider = Arc::new(Provider::new(
             issuer,
             base,
-            self.name,
-            self.people,
-            self.clients,
-            self.redirect_uris,
-            self.clock,
+            self.settings,
             keys,
             stopped.clone(),
         ));
@@ -231,7 +251,8 @@ impl Builder {
 
 /// The path of an issuer, empty for none; `None` when it is not an issuer (OIDC Discovery 1.0 section 3, http allowed).
 fn issuer_path(issuer: &str) -> Option<String> {
-    let url = Url::parse(issuer).ok()?;
+    let issuer = issuer.replace(TENANT_ID, "common");
+    let url = Url::parse(&issuer).ok()?;
     let plain = matches!(url.scheme(), "http" | "https")
         && url.has_host()
         && url.query().is_none()
@@ -266,11 +287,15 @@ impl DevIdp {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             listener: None,
             issuer: None,
-            name: "Stand-in Google".to_owned(),
-            clients: Vec::new(),
-            redirect_uris: RedirectUris::AnyLoopback,
-            people: default_people(),
-            clock: Arc::new(system_seconds),
+            settings: Settings {
+                name: "Stand-in Google".to_owned(),
+                people: default_people(),
+                clients: Vec::new(),
+                redirect_uris: RedirectUris::AnyLoopback,
+                clock: Arc::new(system_seconds),
+                access_token_seconds: 3599,
+                pushed_requests: PushedRequests::Allowed,
+            },
         }
     }
 
@@ -302,6 +327,30 @@ impl DevIdp {
     /// The last request to the token endpoint, as it came.
     pub fn last_token_request(&self) -> Option<SeenTokenRequest> {
         self.provider.last_token_request()
+    }
+
+    /// An ID token as an app gets it that signs people in with the provider's own kit: no code and no access token, for the
+    /// app's `audience`. The fault that is chosen acts on it.
+    pub fn native_id_token(&self, person: &Person, audience: &str, nonce: &str) -> String {
+        let provider = &self.provider;
+        let facts = Facts {
+            issuer: &provider.issuer,
+            client_id: audience,
+            person,
+            scope: "openid email profile",
+            nonce: Some(nonce),
+            access_token: None,
+            now: provider.now(),
+        };
+        let secret = provider
+            .client(audience)
+            .map(|client| client.authentication.secret());
+        tokens::id_token(
+            &facts,
+            &provider.keys(),
+            secret.unwrap_or_default(),
+            provider.fault(),
+        )
     }
 
     /// Stops: no new connection is taken, and requests under way have two seconds to finish.

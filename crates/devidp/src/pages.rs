@@ -117,9 +117,9 @@ pub(crate) struct Home<'a> {
     pub(crate) jwks_href: String,
 }
 
-/// What a scope lets the client see, in words.
-pub(crate) fn scope_in_words(scope: &str) -> Vec<&'static str> {
-    scope
+/// What the client asks for, in words.
+pub(crate) fn asked_in_words(scope: &str, is_offline: bool) -> Vec<&'static str> {
+    let mut asks: Vec<_> = scope
         .split(' ')
         .filter_map(|scope| match scope {
             "openid" => Some("the number of your account here"),
@@ -127,5 +127,9 @@ pub(crate) fn scope_in_words(scope: &str) -> Vec<&'static str> {
             "profile" => Some("your name and picture"),
             _ => None,
         })
-        .collect()
+        .collect();
+    if is_offline {
+        asks.push("to go on while you are away");
+    }
+    asks
 }

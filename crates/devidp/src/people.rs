@@ -1,6 +1,6 @@
 //! The people who can sign in at the stand-in.
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 /// Somebody with an account at the stand-in. There is no password: whoever opens the page is whom they choose to be.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +19,10 @@ pub struct Person {
     pub hosted_domain: Option<String>,
     /// Whether the first answer to a client by `form_post` has a `user` field with name and address, and no later one, as at Apple.
     pub tells_name_once: bool,
+    /// `tid`: the Microsoft tenant that the account belongs to, which also stands in the issuer where that has a place for it.
+    pub tenant: Option<String>,
+    /// Claims that are laid over all others of the ID token and of UserInfo, whatever their names: of a wrong type, unknown, huge.
+    pub claims: Map<String, Value>,
 }
 
 impl Person {

@@ -16,12 +16,14 @@ use serde_json::{Value, json};
 use url::{Url, form_urlencoded};
 
 use crate::{
-    OTHER_ISSUER,
+    OTHER_ISSUER, assertion,
     authorize::authorize,
     fault::Fault,
     pages::{self, Frame},
-    provider::{Provider, is_loopback},
-    resources::userinfo,
+    provider::{Provider, PushedRequests, is_loopback},
+    pushed::par,
+    resources::{calendar, userinfo},
+    revocation::revoke,
     token_endpoint::{elsewhere_token, token},
     tokens,
 };
@@ -44,8 +46,11 @@ pub(crate) fn router(provider: Arc<Provider>, path: &str) -> Router {
         .route(METADATA, get(metadata))
         .route("/jwks", get(jwks))
         .route("/authorize", get(authorize))
+        .route("/par", post(par))
         .route("/token", post(token))
         .route("/userinfo", get(userinfo).post(userinfo))
+        .route("/revoke", post(revoke))
+        .route("/api/calendar", get(calendar))
         .route("/faults", get(faults).post(choose_fault))
         .route("/elsewhere/metadata", get(honest_metadata))
         .route("/elsewhere/jwks", get(honest_jwks))
@@ -93,27 +98,40 @@ async fn only_known_hosts(State(provider): Shared, request: Request, next: Next)
 
 // ---- Discovery and keys -------------------------------------------------------------------------------------------
 
-/// OIDC Discovery 1.0 section 3, with `authorization_response_iss_parameter_supported` of RFC 9207.
+/// OIDC Discovery 1.0 section 3, with what RFC 8414, RFC 9126 and RFC 9207 add.
 fn metadata_of(provider: &Provider) -> Value {
     let at = |path: &str| provider.url(path);
-    json!({
+    let methods = provider.client_authentication_methods();
+    let mut metadata = json!({
         "issuer": provider.issuer,
         "authorization_endpoint": at("/authorize"),
         "token_endpoint": at("/token"),
         "userinfo_endpoint": at("/userinfo"),
+        "revocation_endpoint": at("/revoke"),
         "jwks_uri": at("/jwks"),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query", "form_post"],
-        "grant_types_supported": ["authorization_code"],
+        "grant_types_supported": ["authorization_code", "refresh_token"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
-        "scopes_supported": ["openid", "email", "profile"],
-        "token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"],
+        "scopes_supported": ["openid", "email", "profile", "offline_access"],
+        "token_endpoint_auth_methods_supported": methods,
+        "revocation_endpoint_auth_methods_supported": methods,
         "claims_supported":
             ["aud", "email", "email_verified", "exp", "family_name", "given_name", "iat", "iss", "name", "picture", "sub"],
         "code_challenge_methods_supported": ["S256"],
-        "authorization_response_iss_parameter_supported": true,
-    })
+        "authorization_response_iss_parameter_supported": provider.callback_issuer().is_some(),
+        "pushed_authorization_request_endpoint": at("/par"),
+        "require_pushed_authorization_requests":
+            provider.settings.pushed_requests == PushedRequests::Required,
+    });
+    if methods.contains(&"private_key_jwt") {
+        for endpoint in ["token", "revocation"] {
+            metadata[format!("{endpoint}_endpoint_auth_signing_alg_values_supported")] =
+                json!(assertion::ALGORITHMS);
+        }
+    }
+    metadata
 }
 
 async fn metadata(State(provider): Shared) -> Response {
@@ -188,7 +206,7 @@ async fn home(State(provider): Shared) -> Response {
     page(&provider, StatusCode::OK, |frame| pages::Home {
         frame,
         issuer: &provider.issuer,
-        people: &provider.people,
+        people: &provider.settings.people,
         metadata_href: provider.url(METADATA),
         jwks_href: provider.url("/jwks"),
     })
@@ -310,7 +328,7 @@ fn page_under<'a, T: Template>(
     );
     let frame = Frame {
         nonce,
-        name: &provider.name,
+        name: &provider.settings.name,
         fault: provider.fault(),
         faults_href: provider.url("/faults"),
     };

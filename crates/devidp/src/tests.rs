@@ -5,6 +5,11 @@ use serde_json::Value;
 
 use super::*;
 
+mod client_auth;
+mod people;
+mod pushed;
+mod refresh;
+
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 const REDIRECT_URI: &str = "http://localhost:8000/auth/google/callback";
@@ -106,8 +111,12 @@ fn form(parameters: &[(&str, &str)]) -> String {
 }
 
 async fn redeem(idp: &DevIdp, parameters: &[(&str, &str)]) -> Response {
+    post(idp, "/token", parameters).await
+}
+
+async fn post(idp: &DevIdp, path: &str, parameters: &[(&str, &str)]) -> Response {
     client()
-        .post(url(idp, "/token", &[]))
+        .post(url(idp, path, &[]))
         .header("content-type", "application/x-www-form-urlencoded")
         .body(form(parameters))
         .send()

@@ -1,6 +1,9 @@
 //! The token endpoint.
 
-use std::{sync::Arc, sync::atomic::Ordering};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+};
 
 use axum::{
     body::Bytes,
@@ -13,12 +16,12 @@ use serde_json::{Map, Value, json};
 use crate::{
     client_auth::authenticate,
     fault::Fault,
-    provider::{Provider, SeenTokenRequest, TOKEN_SECONDS},
+    provider::{Client, Consent, Provider, SeenTokenRequest},
     routes::{HTML, JSON, Shared, answer, broken, found, huge, private_json, unique_parameters},
     tokens::{self, Facts},
 };
 
-/// RFC 6749 section 4.1.3, for `authorization_code`, with PKCE (RFC 7636 section 4.6).
+/// RFC 6749 sections 4.1.3 (with PKCE, RFC 7636 section 4.6) and 6.
 pub(crate) async fn token(State(provider): Shared, headers: HeaderMap, body: Bytes) -> Response {
     provider.counts.token.fetch_add(1, Ordering::SeqCst);
     provider.saw_token_request(SeenTokenRequest {
@@ -27,6 +30,10 @@ pub(crate) async fn token(State(provider): Shared, headers: HeaderMap, body: Byt
             .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
         form: String::from_utf8_lossy(&body).into_owned(),
     });
+    let form = read_form(&headers, &body);
+    if form.as_ref().is_ok_and(is_refresh) {
+        provider.counts.refresh.fetch_add(1, Ordering::SeqCst);
+    }
     let fault = provider.fault();
     match fault {
         Fault::Token500 => return broken(),
@@ -48,7 +55,7 @@ pub(crate) async fn token(State(provider): Shared, headers: HeaderMap, body: Byt
         }
         _ => {}
     }
-    let honest = match exchange(&provider, &headers, &body, fault) {
+    let honest = match form.and_then(|form| exchange(&provider, &headers, &form, fault)) {
         Ok(honest) => honest,
         Err(error) => return error.into_response(),
     };
@@ -124,7 +131,7 @@ impl TokenError {
         }
     }
 
-    fn invalid_grant(description: &'static str) -> Self {
+    pub(crate) fn invalid_grant(description: &'static str) -> Self {
         Self::bad("invalid_grant", description)
     }
 
@@ -134,7 +141,7 @@ impl TokenError {
             challenge: with_basic,
             ..Self::bad(
                 "invalid_client",
-                "the client is not known, or its secret is another one",
+                "the client is not known, or does not prove that it is this one",
             )
         }
     }
@@ -155,13 +162,11 @@ impl IntoResponse for TokenError {
     }
 }
 
-/// A code for tokens: the members of the answer.
-fn exchange(
-    provider: &Provider,
+/// The form that a client sends to an endpoint of ours.
+pub(crate) fn read_form(
     headers: &HeaderMap,
     body: &[u8],
-    fault: Fault,
-) -> Result<Map<String, Value>, TokenError> {
+) -> Result<HashMap<String, String>, TokenError> {
     let is_form = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -175,20 +180,85 @@ fn exchange(
             "the body must be application/x-www-form-urlencoded",
         ));
     }
-    let form = unique_parameters(body)
-        .ok_or_else(|| TokenError::bad("invalid_request", "a parameter stands there twice"))?;
-    let get = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
-    let (client_id, client_secret) = authenticate(provider, headers, &form)?;
-    if get("grant_type") != "authorization_code" {
-        return Err(TokenError::bad(
-            "unsupported_grant_type",
-            "grant_type must be authorization_code",
-        ));
+    unique_parameters(body)
+        .ok_or_else(|| TokenError::bad("invalid_request", "a parameter stands there twice"))
+}
+
+fn is_refresh(form: &HashMap<String, String>) -> bool {
+    form.get("grant_type")
+        .is_some_and(|grant_type| grant_type == "refresh_token")
+}
+
+/// What a client may have tokens for now.
+struct Granted {
+    consent: Consent,
+    nonce: Option<String>,
+    with_refresh_token: bool,
+}
+
+/// A code or a refresh token for tokens: the members of the answer.
+fn exchange(
+    provider: &Provider,
+    headers: &HeaderMap,
+    form: &HashMap<String, String>,
+    fault: Fault,
+) -> Result<Map<String, Value>, TokenError> {
+    let client = authenticate(provider, "/token", headers, form)?;
+    let granted = match form.get("grant_type").map(String::as_str) {
+        Some("authorization_code") => by_code(provider, client, form)?,
+        Some("refresh_token") => by_refresh_token(provider, client, form)?,
+        _ => {
+            return Err(TokenError::bad(
+                "unsupported_grant_type",
+                "grant_type must be authorization_code or refresh_token",
+            ));
+        }
+    };
+
+    let consent = granted.consent;
+    let access_token = provider.issue_access_token(consent.clone());
+    let facts = Facts {
+        issuer: &provider.issuer,
+        client_id: &client.client_id,
+        person: &consent.person,
+        scope: &consent.scope,
+        nonce: granted.nonce.as_deref(),
+        access_token: Some(&access_token),
+        now: provider.now(),
+    };
+    let id_token = tokens::id_token(
+        &facts,
+        &provider.keys(),
+        client.authentication.secret(),
+        fault,
+    );
+    let mut honest = Map::new();
+    honest.insert("access_token".to_owned(), access_token.into());
+    honest.insert(
+        "expires_in".to_owned(),
+        provider.settings.access_token_seconds.into(),
+    );
+    honest.insert("scope".to_owned(), consent.scope.clone().into());
+    honest.insert("token_type".to_owned(), "Bearer".into());
+    honest.insert("id_token".to_owned(), id_token.into());
+    if granted.with_refresh_token {
+        let refresh_token = provider.issue_refresh_token(consent);
+        honest.insert("refresh_token".to_owned(), refresh_token.into());
     }
+    Ok(honest)
+}
+
+/// RFC 6749 section 4.1.3.
+fn by_code(
+    provider: &Provider,
+    client: &Client,
+    form: &HashMap<String, String>,
+) -> Result<Granted, TokenError> {
+    let get = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
     let grant = provider
         .take_code(get("code"))
         .ok_or_else(|| TokenError::invalid_grant("the code is unknown, used or too old"))?;
-    if grant.client_id != client_id {
+    if grant.client_id != client.client_id {
         return Err(TokenError::invalid_grant(
             "the code belongs to another client",
         ));
@@ -203,23 +273,26 @@ fn exchange(
             "code_verifier does not belong to code_challenge",
         ));
     }
+    Ok(Granted {
+        consent: Consent::new(grant.client_id, grant.person, grant.scope),
+        nonce: grant.nonce,
+        with_refresh_token: grant.is_offline,
+    })
+}
 
-    let access_token = provider.issue_token(grant.person.clone(), grant.scope.clone());
-    let facts = Facts {
-        issuer: &provider.issuer,
-        client_id: &client_id,
-        person: &grant.person,
-        scope: &grant.scope,
-        nonce: grant.nonce.as_deref(),
-        access_token: Some(&access_token),
-        now: provider.now(),
-    };
-    let id_token = tokens::id_token(&facts, &provider.keys(), &client_secret, fault);
-    let mut honest = Map::new();
-    honest.insert("access_token".to_owned(), access_token.into());
-    honest.insert("expires_in".to_owned(), TOKEN_SECONDS.into());
-    honest.insert("scope".to_owned(), grant.scope.into());
-    honest.insert("token_type".to_owned(), "Bearer".into());
-    honest.insert("id_token".to_owned(), id_token.into());
-    Ok(honest)
+/// RFC 6749 section 6, always for the whole scope. The new ID token has no `nonce` (OIDC Core 12.2).
+fn by_refresh_token(
+    provider: &Provider,
+    client: &Client,
+    form: &HashMap<String, String>,
+) -> Result<Granted, TokenError> {
+    let token = form.get("refresh_token").map(String::as_str);
+    let consent = provider
+        .take_refresh_token(token.unwrap_or_default(), client)
+        .ok_or_else(|| TokenError::invalid_grant("the refresh token is unknown, used or ended"))?;
+    Ok(Granted {
+        consent,
+        nonce: None,
+        with_refresh_token: true,
+    })
 }

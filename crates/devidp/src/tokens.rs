@@ -104,7 +104,7 @@ impl SigningKey {
         pem
     }
 
-    fn sign(&self, message: &[u8]) -> Vec<u8> {
+    pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
         let mut signature = vec![0; self.pair.public_modulus_len()];
         self.pair
             .sign(
@@ -149,9 +149,16 @@ impl Keys {
     }
 }
 
+/// Where the tenant's id stands in an issuer with tenants, as at Microsoft.
+pub(crate) const TENANT_ID: &str = "{tenantid}";
+
+/// The tenant of whoever belongs to none: at Microsoft, that of personal accounts.
+const PERSONAL_TENANT: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
+
 /// What an ID token is about.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts<'a> {
+    /// As in the metadata.
     pub(crate) issuer: &'a str,
     pub(crate) client_id: &'a str,
     pub(crate) person: &'a Person,
@@ -159,6 +166,22 @@ pub(crate) struct Facts<'a> {
     pub(crate) nonce: Option<&'a str>,
     pub(crate) access_token: Option<&'a str>,
     pub(crate) now: i64,
+}
+
+impl Facts<'_> {
+    /// `iss`: that of the person's tenant, where the metadata leave a place for it.
+    fn iss(&self) -> String {
+        match self.tid() {
+            Some(tenant) => self.issuer.replace(TENANT_ID, tenant),
+            None => self.issuer.to_owned(),
+        }
+    }
+
+    /// `tid`.
+    fn tid(&self) -> Option<&str> {
+        let default = self.issuer.contains(TENANT_ID).then_some(PERSONAL_TENANT);
+        self.person.tenant.as_deref().or(default)
+    }
 }
 
 /// The claims about a person that `scope` asks for (OIDC Core 5.4), for the ID token and for UserInfo.
@@ -249,7 +272,7 @@ pub(crate) fn id_token(
 
 fn honest_claims(facts: &Facts<'_>) -> Map<String, Value> {
     let mut claims = person_claims(facts.person, facts.scope);
-    set(&mut claims, "iss", facts.issuer);
+    set(&mut claims, "iss", facts.iss());
     set(&mut claims, "aud", facts.client_id);
     set(&mut claims, "azp", facts.client_id);
     set(&mut claims, "iat", facts.now);
@@ -260,6 +283,10 @@ fn honest_claims(facts: &Facts<'_>) -> Map<String, Value> {
     if let Some(access_token) = facts.access_token {
         set(&mut claims, "at_hash", at_hash(access_token));
     }
+    if let Some(tenant) = facts.tid() {
+        set(&mut claims, "tid", tenant);
+    }
+    claims.extend(facts.person.claims.clone());
     claims
 }
 
@@ -302,7 +329,7 @@ fn spoil_claims(claims: &mut Map<String, Value>, facts: &Facts<'_>, fault: Fault
     }
     match fault {
         Fault::WrongIssuer => set(claims, "iss", crate::OTHER_ISSUER),
-        Fault::IssuerTrailingSlash => set(claims, "iss", format!("{}/", facts.issuer)),
+        Fault::IssuerTrailingSlash => set(claims, "iss", format!("{}/", facts.iss())),
         Fault::MissingIssuer => remove(claims, "iss"),
         Fault::WrongAudience => set(claims, "aud", STRANGER),
         Fault::AudienceArrayWithStranger => {
