@@ -110,6 +110,11 @@ impl TokenSet {
         }
     }
 
+    /// Whether there are none: what a provider gives is never empty.
+    pub(crate) fn is_none(&self) -> bool {
+        self.access_token.expose().is_empty()
+    }
+
     fn read(provider: &Provider, members: &Object) -> Result<Self, TokenError> {
         // RFC 6749 sections 5.1 and 7.1: any case.
         let is_bearer = match members.string("token_type")? {
