@@ -370,6 +370,8 @@ pub(crate) enum ApiProfile {
 #[derive(Clone, Debug)]
 pub(crate) struct Claims {
     pub(crate) subject: String,
+    /// Whether that is a whole number at this provider, or may be one.
+    pub(crate) subject_may_be_number: bool,
     pub(crate) email: String,
     /// In place of what the preset says.
     pub(crate) email_verified: Option<String>,
@@ -692,6 +694,9 @@ fn api_of(
         emails,
         claims: Claims {
             subject: text(&given.subject_claim, subject, "subject_claim")?,
+            // What the configuration names may be of either kind.
+            subject_may_be_number: given.subject_claim.is_some()
+                || settings.preset.quirks.numeric_subject,
             email: or(&given.email_claim, email),
             email_verified: given.email_verified_claim.clone(),
             name: match &given.name_claim {

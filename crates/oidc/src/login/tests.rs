@@ -14,12 +14,13 @@ use serde_json::{Value, json};
 use url::Url;
 use vestibule_jose::{Algorithm, JwkSet, JwsError, SigningKey, Timestamp};
 
-use crate::providers::{Preset, Setting, generic, google};
+use crate::providers::{Preset, Setting, generic, google, microsoft};
 use crate::{
     AuthorizationRequest, Callback, CallbackError, CallbackQuery, ClientSecret, EmailClaim,
     Exchanged, FlowSecret, Fresh, IdTokenError, LoginRequest, Metadata, MetadataError, Method,
-    OutboundRequest, OutboundResponse, Prompt, Provider, ProviderId, ProviderSettings, Started,
-    State, TokenError, UserInfoError, VerifiedIdentity, WithIdToken, pkce, start,
+    NativeIdToken, Nonce, OutboundRequest, OutboundResponse, Prompt, Provider, ProviderId,
+    ProviderSettings, Started, State, TokenError, UserInfoError, VerifiedIdentity, WithIdToken,
+    pkce, start,
 };
 
 const ISSUER: &str = "https://login.acme.example";
@@ -1228,6 +1229,41 @@ fn userinfo_verifies_the_address_of_the_id_token_where_that_left_it_open_and_no_
         assert_eq!(*identity.email(), then, "{id_token}, then {more}");
     }
     assert!(lacking().lacks_address());
+}
+
+// S56: where another member says so, that one decides whether the ID token left it open.
+#[test]
+fn what_the_id_token_says_in_the_presets_own_member_is_not_overruled_by_userinfo() {
+    let mut settings = settings(&microsoft::PRESET);
+    settings.tenant = Some("11111111-aaaa-4bbb-8ccc-dddddddddddd".into());
+    let provider = Provider::new(settings).unwrap();
+    let text = metadata_text(json!({ "issuer": provider.issuer.as_str() }));
+    let metadata = Metadata::parse(text.as_bytes(), &provider).unwrap();
+    let signed_in = |said: Value| {
+        let claims = claims(&json!({
+            "iss": provider.issuer.as_str(), "nonce": "n", "email_verified": null, "xms_edov": said,
+        }));
+        let token = key(Algorithm::Es256).sign("JWT", &claims).unwrap();
+        let token = NativeIdToken::parse(&token).unwrap();
+        token
+            .verify(&provider, &metadata, &keys(), &Nonce::new("n".into()), NOW)
+            .unwrap()
+    };
+    let more = json_answer(&json!({
+        "sub": "Subject-1", "email": "a@example.com", "xms_edov": true, "email_verified": true,
+    }));
+    let verified = EmailClaim::Verified("a@example.com".into());
+    let unverified = EmailClaim::Unverified("a@example.com".into());
+    for (said, lacks, then) in [
+        (json!(false), false, &unverified),
+        (json!("0"), false, &unverified),
+        (json!(null), true, &verified),
+    ] {
+        let identity = signed_in(said.clone());
+        assert_eq!(identity.lacks_address(), lacks, "{said}");
+        let identity = identity.with_userinfo(&provider, more.clone()).unwrap();
+        assert_eq!(identity.email(), then, "{said}");
+    }
 }
 
 // ---- Metadata -------------------------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 //! ID tokens that an app brings (S55, ATTACKS E14).
 
 use super::*;
-use crate::{NativeIdToken, Nonce};
 
 fn provider() -> Provider {
     let mut settings = settings(&generic::OPENID);

@@ -1,10 +1,10 @@
 //! An issuer a tenant (S38).
 
 use super::*;
+use crate::ProviderError;
 use crate::providers::{
     Authoritative, EmailTrust, Facts, IssuerRule, OpenId, Protocol, Quirks, Verified,
 };
-use crate::{NativeIdToken, Nonce, ProviderError};
 
 const ONE: &str = "11111111-aaaa-4bbb-8ccc-dddddddddddd";
 const TWO: &str = "22222222-aaaa-4bbb-8ccc-dddddddddddd";
