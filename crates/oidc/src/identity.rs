@@ -38,7 +38,7 @@ pub struct VerifiedIdentity {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct PersonClaims {
     pub(crate) email: EmailClaim,
-    /// Whether `email_verified` was said at all.
+    /// Whether anything was said of whether it is verified.
     pub(crate) says_verified: bool,
     pub(crate) name: Option<String>,
     pub(crate) picture: Option<String>,
@@ -53,7 +53,13 @@ impl PersonClaims {
                 text_at(claims, "email"),
                 verified_by(provider.preset.email.verified, claims),
             ),
-            says_verified: claims.contains("email_verified"),
+            says_verified: match provider.preset.email.verified {
+                Verified::IfTrue(path)
+                | Verified::IfTrueOrText(path)
+                | Verified::IfTrueOrOne(path) => claims.at(path).is_some(),
+                // No claim decides.
+                Verified::Listed | Verified::Always | Verified::Never => true,
+            },
             name: text_at(claims, "name")
                 .or_else(|| text_at(claims, provider.preset.quirks.name_claim))
                 .and_then(clean),
@@ -121,7 +127,7 @@ impl VerifiedIdentity {
         &self.claims.email
     }
 
-    /// Whether nothing was said so far that decides about the address: there is none, or no word of `email_verified`.
+    /// Whether nothing was said so far that decides about the address: there is none, or no word whether it is verified.
     #[must_use]
     pub fn lacks_address(&self) -> bool {
         match self.claims.email {
@@ -339,6 +345,50 @@ mod tests {
             read(r#"{"email":"a@b.org"}"#).email,
             EmailClaim::Unverified("a@b.org".into())
         );
+    }
+
+    // S56: what each rule makes of what is said. One column a rule, in the order of the enum.
+    #[test]
+    fn each_rule_takes_its_own_words_for_verified_and_no_others() {
+        let rules = [
+            Verified::IfTrue("a.said"),
+            Verified::IfTrueOrText("a.said"),
+            Verified::IfTrueOrOne("a.said"),
+            Verified::Listed,
+            Verified::Always,
+            Verified::Never,
+        ];
+        let none = [false, false, false, false, true, false];
+        let text = [false, true, true, false, true, false];
+        let one = [false, false, true, false, true, false];
+        for (said, expected) in [
+            ("true", [true, true, true, false, true, false]),
+            ("\"true\"", text),
+            ("1", one),
+            ("\"1\"", one),
+            ("false", none),
+            ("\"false\"", none),
+            ("\"True\"", none),
+            ("\"true \"", none),
+            ("\"\"", none),
+            ("\"yes\"", none),
+            ("0", none),
+            ("\"0\"", none),
+            ("2", none),
+            ("-1", none),
+            ("1.0", none),
+            ("null", none),
+            ("[true]", none),
+            ("{\"said\":true}", none),
+        ] {
+            let text = format!(r#"{{"said":true,"a":{{"said":{said}}}}}"#);
+            let claims = parse_object(text.as_bytes(), 1_000).unwrap();
+            let found = rules.map(|rule| verified_by(rule, &claims));
+            assert_eq!(found, expected, "{said}");
+        }
+        let elsewhere = parse_object(br#"{"said":true,"a":[true]}"#, 1_000).unwrap();
+        let found = rules.map(|rule| verified_by(rule, &elsewhere));
+        assert_eq!(found, none, "nothing is said");
     }
 
     // ATTACKS E08

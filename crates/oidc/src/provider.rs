@@ -226,6 +226,24 @@ pub struct ApiSettings {
     pub picture_claim: Option<String>,
 }
 
+impl ApiSettings {
+    /// Each key, and whether it is set.
+    fn given(&self) -> [(&'static str, bool); 9] {
+        [
+            ("authorization_endpoint", &self.authorization_endpoint),
+            ("token_endpoint", &self.token_endpoint),
+            ("revocation_endpoint", &self.revocation_endpoint),
+            ("profile_endpoint", &self.profile_endpoint),
+            ("subject_claim", &self.subject_claim),
+            ("email_claim", &self.email_claim),
+            ("email_verified_claim", &self.email_verified_claim),
+            ("name_claim", &self.name_claim),
+            ("picture_claim", &self.picture_claim),
+        ]
+        .map(|(key, setting)| (key, setting.is_some()))
+    }
+}
+
 impl ProviderSettings {
     /// A public client with the preset's defaults.
     #[must_use]
@@ -352,6 +370,8 @@ pub(crate) enum ApiProfile {
 #[derive(Clone, Debug)]
 pub(crate) struct Claims {
     pub(crate) subject: String,
+    /// Whether that is a whole number at this provider, or may be one.
+    pub(crate) subject_may_be_number: bool,
     pub(crate) email: String,
     /// In place of what the preset says.
     pub(crate) email_verified: Option<String>,
@@ -536,6 +556,7 @@ fn issuer_of(
         )?;
     }
     refuse_idle(name, &[("base_url", settings.base_url.is_some())])?;
+    refuse_idle(name, &settings.api.given())?;
     let configured = settings.issuer.as_deref();
     let text = match rule {
         IssuerRule::Fixed(own) | IssuerRule::Installed(own) => configured.unwrap_or(own).to_owned(),
@@ -548,6 +569,9 @@ fn issuer_of(
                 .tenant
                 .as_deref()
                 .ok_or_else(|| ProviderError::Missing("tenant", name.to_owned()))?;
+            let several = matches!(tenant, "common" | "organizations");
+            let idle = !several && !settings.allowed_tenants.is_empty();
+            refuse_idle(name, &[("allowed_tenants", idle)])?;
             return tenants_of(template, tenant, settings);
         }
     };
@@ -595,7 +619,10 @@ fn api_of(
         name,
         &[
             ("tenant", settings.tenant.is_some()),
+            ("allowed_tenants", !settings.allowed_tenants.is_empty()),
             ("metadata_url", settings.metadata_url.is_some()),
+            ("app_client_ids", !settings.app_client_ids.is_empty()),
+            ("par", settings.par),
         ],
     )?;
     let http = &settings.http;
@@ -667,6 +694,9 @@ fn api_of(
         emails,
         claims: Claims {
             subject: text(&given.subject_claim, subject, "subject_claim")?,
+            // What the configuration names may be of either kind.
+            subject_may_be_number: given.subject_claim.is_some()
+                || settings.preset.quirks.numeric_subject,
             email: or(&given.email_claim, email),
             email_verified: given.email_verified_claim.clone(),
             name: match &given.name_claim {
@@ -717,6 +747,7 @@ fn scopes_of(settings: &ProviderSettings) -> Result<Vec<String>, ProviderError> 
 fn credentials_of(settings: &ProviderSettings, name: &str) -> Result<Credentials, ProviderError> {
     let missing = |key| ProviderError::Missing(key, name.to_owned());
     if settings.preset.quirks.signed_client_secret {
+        refuse_idle(name, &[("client_secret", settings.client_secret.is_some())])?;
         return Ok(Credentials::SignedSecret {
             key: settings
                 .private_key

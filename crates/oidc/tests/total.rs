@@ -13,11 +13,12 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::json;
 use url::Url;
 use vestibule_oidc::jose::{Algorithm, JwkSet, SigningKey, Timestamp};
-use vestibule_oidc::providers::generic;
+use vestibule_oidc::providers::{generic, github};
 use vestibule_oidc::{
-    Callback, CallbackQuery, Exchanged, FlowSecret, HttpPolicy, Issuer, LoginRequest, Metadata,
-    OutboundResponse, Provider, ProviderId, ProviderSettings, Started, State, VerifiedIdentity,
-    WithIdToken, start,
+    AccessTokenOnly, AuthorizationRequest, Callback, CallbackQuery, ClientSecret, EmailClaim,
+    Exchanged, FlowSecret, HttpPolicy, Issuer, LoginRequest, Metadata, NativeIdToken, Nonce,
+    OutboundResponse, Provider, ProviderId, ProviderSettings, Started, State, TokenSet,
+    VerifiedIdentity, WithIdToken, start,
 };
 
 const ISSUER: &str = "https://login.acme.example";
@@ -85,8 +86,7 @@ fn metadata() -> Metadata {
     Metadata::parse(&metadata_text(), &provider()).unwrap()
 }
 
-/// An attempt, and the nonce that its authorization request asks for.
-fn started() -> (Started, String) {
+fn begun(provider: &Provider, metadata: &Metadata) -> (AuthorizationRequest, Started) {
     let request = LoginRequest {
         state: State::new("a-state".into()),
         secret: FlowSecret::new([7; 32]),
@@ -97,7 +97,12 @@ fn started() -> (Started, String) {
         note: Vec::new(),
         now: NOW,
     };
-    let (request, started) = start(&provider(), &metadata(), request);
+    start(provider, metadata, request)
+}
+
+/// An attempt, and the nonce that its authorization request asks for.
+fn started() -> (Started, String) {
+    let (request, started) = begun(&provider(), &metadata());
     let nonce = request
         .into_url()
         .query_pairs()
@@ -205,6 +210,111 @@ fn the_reader_of_userinfo_answers_whatever_the_bytes_and_names_nobody_else() {
     total(body.into_bytes(), |bytes| {
         if let Ok(more) = identity.clone().with_userinfo(&provider, answer(bytes)) {
             assert_eq!(more.subject(), "1");
+        }
+    });
+}
+
+/// GitHub, whose API says who it is, and an access token of a login there.
+fn github() -> (Provider, AccessTokenOnly) {
+    let mut settings = ProviderSettings::new(
+        ProviderId::parse("github").unwrap(),
+        &github::PRESET,
+        "client".into(),
+        Url::parse("https://app.example/auth/github/callback").unwrap(),
+    );
+    settings.client_secret = Some(ClientSecret::new("secret".into()));
+    let provider = Provider::new(settings).unwrap();
+    let metadata = provider.known_metadata().unwrap();
+    let query = CallbackQuery::parse(b"code=c&state=a-state").unwrap();
+    let callback = begun(&provider, metadata)
+        .1
+        .callback(&provider, metadata, query, NOW)
+        .unwrap();
+    let token = answer(br#"{"access_token":"t","token_type":"bearer"}"#);
+    match callback.token_response(&provider, token).unwrap() {
+        Exchanged::AccessTokenOnly(access) => (provider, access),
+        Exchanged::WithIdToken(_) => panic!("an ID token of a provider that has none"),
+    }
+}
+
+#[test]
+fn the_reader_of_a_profile_answers_whatever_the_bytes_and_names_somebody() {
+    let body = json!({ "id": 1, "name": "A", "avatar_url": "https://a.example/p" }).to_string();
+    total(body.into_bytes(), |bytes| {
+        let (provider, access) = github();
+        if let Ok(identity) = access.identify(&provider, Some(&answer(bytes)), None) {
+            let subject = identity.subject();
+            assert!((1..=255).contains(&subject.len()) && !subject.contains(char::is_control));
+            assert_eq!(*identity.email(), EmailClaim::Absent);
+        }
+    });
+}
+
+#[test]
+fn the_reader_of_a_list_of_addresses_answers_whatever_the_bytes_and_names_nobody_else() {
+    let profile = answer(br#"{"id":1}"#);
+    let list = json!([{ "email": "a@example.com", "primary": true, "verified": true }]);
+    total(list.to_string().into_bytes(), |bytes| {
+        let (provider, access) = github();
+        let list = answer(bytes);
+        if let Ok(identity) = access.identify(&provider, Some(&profile), Some(&list)) {
+            assert_eq!(identity.subject(), "1");
+        }
+    });
+}
+
+#[test]
+fn the_reader_of_an_answer_to_a_refresh_answers_whatever_the_bytes() {
+    let provider = provider();
+    let body = json!({
+        "access_token": "t", "token_type": "Bearer", "refresh_token": "r", "expires_in": "3600",
+        "scope": ["openid"],
+    });
+    total(body.to_string().into_bytes(), |bytes| {
+        if let Ok(tokens) = TokenSet::of_response(&provider, &answer(bytes)) {
+            assert!(!tokens.access_token.expose().is_empty());
+            assert!(tokens.expires_in.is_none_or(|seconds| seconds >= 0));
+        }
+    });
+}
+
+#[test]
+fn the_reader_of_an_answer_to_a_pushed_request_answers_whatever_the_bytes_and_leads_nowhere_else() {
+    let (provider, metadata) = (provider(), metadata());
+    let place = metadata.authorization_endpoint.clone();
+    let body = json!({ "request_uri": "urn:x:1", "expires_in": 90 }).to_string();
+    total(body.into_bytes(), |bytes| {
+        let (request, _) = begun(&provider, &metadata);
+        if let Ok(mut url) = request.into_pushed_url(&provider, &answer(bytes)) {
+            let names: Vec<_> = url
+                .query_pairs()
+                .map(|(name, _)| name.into_owned())
+                .collect();
+            assert_eq!(names, ["client_id", "request_uri"]);
+            url.set_query(None);
+            assert_eq!(url, place);
+        }
+    });
+}
+
+#[test]
+fn the_reader_of_a_token_that_an_app_brings_answers_whatever_the_text_and_takes_no_changed_one() {
+    let (provider, metadata) = (provider(), metadata());
+    let key = SigningKey::generate(Algorithm::Es256).unwrap();
+    let keys = JwkSet::parse(json!({ "keys": [key.public_jwk()] }).to_string().as_bytes()).unwrap();
+    let claims = json!({
+        "iss": ISSUER, "aud": "client", "sub": "1", "nonce": "n", "iat": NOW.seconds(), "exp": NOW.seconds() + 60,
+    });
+    let token = key.sign("JWT", &claims).unwrap();
+    let nonce = Nonce::new("n".into());
+    total(token.clone().into_bytes(), |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        if let Ok(read) = NativeIdToken::parse(&text)
+            && read
+                .verify(&provider, &metadata, &keys, &nonce, NOW)
+                .is_ok()
+        {
+            assert_eq!(text, token);
         }
     });
 }

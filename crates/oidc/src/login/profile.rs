@@ -27,7 +27,7 @@ pub enum ProfileError {
     Json(#[from] JsonError),
     /// Nobody is named whom we could find again.
     #[error(
-        "the profile has no subject at {0:?}: it must be a text of 1 to 255 bytes or a whole number"
+        "the profile has no subject at {0:?}: it must be a text of 1 to 255 bytes, or a whole number where the provider has such"
     )]
     Subject(String),
     /// The provider has an ID token for that.
@@ -101,7 +101,9 @@ impl AccessTokenOnly {
         let subject = match profile.at(&api.claims.subject) {
             Some(Value::String(text)) => text.clone(),
             // A whole number: GitHub's, as text. One with a fraction or an exponent is no name of anybody.
-            Some(Value::Number(number)) if number.is_u64() || number.is_i64() => number.to_string(),
+            Some(Value::Number(number)) if number.is_u64() && api.claims.subject_may_be_number => {
+                number.to_string()
+            }
             _ => String::new(),
         };
         if !is_subject(&subject) {

@@ -36,7 +36,7 @@ impl Provider {
     }
 
     /// The request that gives tokens back: the refresh token where there is one, with which the access tokens go (RFC
-    /// 7009 section 2.1). `None` where the provider has nowhere to give them back to.
+    /// 7009 section 2.1). `None` where there are none, or the provider has nowhere to give them back to.
     ///
     /// # Errors
     /// Our proof cannot be signed.
@@ -46,7 +46,8 @@ impl Provider {
         tokens: &TokenSet,
         fresh: Fresh,
     ) -> Result<Option<OutboundRequest>, SigningError> {
-        let Some(endpoint) = metadata.revocation_endpoint.clone() else {
+        let endpoint = metadata.revocation_endpoint.clone();
+        let Some(endpoint) = endpoint.filter(|_| !tokens.is_none()) else {
             return Ok(None);
         };
         let (token, hint) = match &tokens.refresh_token {

@@ -17,6 +17,8 @@ use crate::secret::{FlowSecret, State};
 
 /// The longest note of the caller in an attempt, in bytes.
 const MAX_NOTE: usize = 255;
+/// The longest `request_uri` in bytes: twice what RFC 9101 section 5.2 advises. It goes into the browser's URL.
+const MAX_REQUEST_URI: usize = 1_024;
 
 /// What an attempt begins with.
 #[derive(Debug)]
@@ -287,8 +289,14 @@ impl AuthorizationRequest {
         let request_uri = members
             .require_string("request_uri")
             .map_err(|error| PushError::Answer(error.to_string()))?;
-        if request_uri.is_empty() {
-            return Err(PushError::Answer("request_uri is empty".to_owned()));
+        // RFC 3986 section 2: a URI is of printable ASCII.
+        if request_uri.is_empty()
+            || request_uri.len() > MAX_REQUEST_URI
+            || !request_uri.bytes().all(|b| b.is_ascii_graphic())
+        {
+            return Err(PushError::Answer(
+                "request_uri is no URI of 1 to 1,024 bytes".to_owned(),
+            ));
         }
         let mut url = self.endpoint;
         url.query_pairs_mut()

@@ -1,9 +1,12 @@
 //! The chain, step by step: an honest run, and one defect a row.
 
 mod client_auth;
+mod form_post;
 mod native;
 mod profile;
+mod push;
 mod tenants;
+mod tokens;
 
 use std::sync::LazyLock;
 
@@ -11,12 +14,13 @@ use serde_json::{Value, json};
 use url::Url;
 use vestibule_jose::{Algorithm, JwkSet, JwsError, SigningKey, Timestamp};
 
-use crate::providers::{Preset, Setting, generic, google};
+use crate::providers::{Preset, Setting, generic, google, microsoft};
 use crate::{
     AuthorizationRequest, Callback, CallbackError, CallbackQuery, ClientSecret, EmailClaim,
     Exchanged, FlowSecret, Fresh, IdTokenError, LoginRequest, Metadata, MetadataError, Method,
-    OutboundRequest, OutboundResponse, Prompt, Provider, ProviderId, ProviderSettings, Started,
-    State, TokenError, UserInfoError, VerifiedIdentity, WithIdToken, pkce, start,
+    NativeIdToken, Nonce, OutboundRequest, OutboundResponse, Prompt, Provider, ProviderId,
+    ProviderSettings, Started, State, TokenError, UserInfoError, VerifiedIdentity, WithIdToken,
+    pkce, start,
 };
 
 const ISSUER: &str = "https://login.acme.example";
@@ -227,6 +231,73 @@ fn the_authorization_request_says_each_thing_once_and_keeps_the_verifier() {
         .collect();
     assert_eq!(pairs, expected);
     assert!(!url.as_str().contains(verifier.expose()) && !url.as_str().contains("canary"));
+}
+
+// S6: the endpoint's own query says nothing that is ours to say, not even where we say nothing.
+#[test]
+fn what_the_endpoints_own_query_says_in_our_place_is_left_out() {
+    let own = "prompt=none&login_hint=evil&response_mode=fragment&request=x&request_uri=x&a=1&a=2";
+    let endpoint = format!("https://login.acme.example/authorize?{own}");
+    let metadata = metadata(json!({ "authorization_endpoint": endpoint }));
+    let pairs = url_pairs(start(&provider(), &metadata, login()).0);
+    let names: Vec<&str> = pairs.iter().map(|(name, _)| name.as_str()).collect();
+    for ours in [
+        "prompt",
+        "login_hint",
+        "response_mode",
+        "request",
+        "request_uri",
+    ] {
+        assert!(!names.contains(&ours), "{ours}");
+    }
+    let kept: Vec<_> = pairs.iter().filter(|(name, _)| name == "a").collect();
+    assert_eq!(kept, [&("a".to_owned(), "1".to_owned())]);
+}
+
+// S6: incremental consent, within what the configuration lists.
+#[test]
+fn a_login_may_ask_for_scopes_that_are_listed_once_each_and_for_no_others() {
+    let settings = ProviderSettings {
+        scopes: vec!["openid".into(), "email".into()],
+        optional_scopes: vec!["calendar".into(), "email".into(), "files".into()],
+        ..settings(&generic::OPENID)
+    };
+    let provider = Provider::new(settings).unwrap();
+    let scope = |more: &[&str]| {
+        let request = LoginRequest {
+            more_scopes: more.iter().map(|scope| (*scope).to_owned()).collect(),
+            ..login()
+        };
+        let (request, _) = start(&provider, &metadata(json!({})), request);
+        let pairs = url_pairs(request);
+        let scopes: Vec<_> = pairs.iter().filter(|(name, _)| name == "scope").collect();
+        assert_eq!(scopes.len(), 1, "{more:?}");
+        scopes[0].1.clone()
+    };
+    assert_eq!(scope(&[]), "openid email");
+    assert_eq!(scope(&["calendar"]), "openid email calendar");
+    assert_eq!(
+        scope(&["files", "calendar", "files"]),
+        "openid email files calendar"
+    );
+    assert_eq!(scope(&["email", "openid"]), "openid email");
+    for unlisted in [
+        "admin",
+        "Calendar",
+        "calendar files",
+        "calendar ",
+        "cal",
+        "",
+        "calendar&scope=admin",
+        "calendar\nadmin",
+    ] {
+        assert_eq!(scope(&[unlisted]), "openid email", "{unlisted:?}");
+        assert_eq!(
+            scope(&[unlisted, "files"]),
+            "openid email files",
+            "{unlisted:?}"
+        );
+    }
 }
 
 #[test]
@@ -1158,6 +1229,41 @@ fn userinfo_verifies_the_address_of_the_id_token_where_that_left_it_open_and_no_
         assert_eq!(*identity.email(), then, "{id_token}, then {more}");
     }
     assert!(lacking().lacks_address());
+}
+
+// S56: where another member says so, that one decides whether the ID token left it open.
+#[test]
+fn what_the_id_token_says_in_the_presets_own_member_is_not_overruled_by_userinfo() {
+    let mut settings = settings(&microsoft::PRESET);
+    settings.tenant = Some("11111111-aaaa-4bbb-8ccc-dddddddddddd".into());
+    let provider = Provider::new(settings).unwrap();
+    let text = metadata_text(json!({ "issuer": provider.issuer.as_str() }));
+    let metadata = Metadata::parse(text.as_bytes(), &provider).unwrap();
+    let signed_in = |said: Value| {
+        let claims = claims(&json!({
+            "iss": provider.issuer.as_str(), "nonce": "n", "email_verified": null, "xms_edov": said,
+        }));
+        let token = key(Algorithm::Es256).sign("JWT", &claims).unwrap();
+        let token = NativeIdToken::parse(&token).unwrap();
+        token
+            .verify(&provider, &metadata, &keys(), &Nonce::new("n".into()), NOW)
+            .unwrap()
+    };
+    let more = json_answer(&json!({
+        "sub": "Subject-1", "email": "a@example.com", "xms_edov": true, "email_verified": true,
+    }));
+    let verified = EmailClaim::Verified("a@example.com".into());
+    let unverified = EmailClaim::Unverified("a@example.com".into());
+    for (said, lacks, then) in [
+        (json!(false), false, &unverified),
+        (json!("0"), false, &unverified),
+        (json!(null), true, &verified),
+    ] {
+        let identity = signed_in(said.clone());
+        assert_eq!(identity.lacks_address(), lacks, "{said}");
+        let identity = identity.with_userinfo(&provider, more.clone()).unwrap();
+        assert_eq!(identity.email(), then, "{said}");
+    }
 }
 
 // ---- Metadata -------------------------------------------------------------------------------------------------------

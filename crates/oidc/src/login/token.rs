@@ -44,6 +44,9 @@ pub enum TokenError {
     /// Another `token_type` than Bearer.
     #[error("the token response has another token_type than Bearer")]
     TokenType,
+    /// No access token that a header can carry.
+    #[error("the token response's access_token is empty or not of printable ASCII")]
+    AccessToken,
     /// No ID token: the provider does not speak OpenID Connect, or the scope `openid` was not granted.
     #[error("the token response has no id_token; the scope openid was not granted")]
     NoIdToken,
@@ -65,6 +68,7 @@ impl TokenError {
             Self::Json(_) => "token_json",
             Self::Member(_) => "token_member",
             Self::TokenType => "token_type",
+            Self::AccessToken => "access_token",
             Self::NoIdToken => "id_token_missing",
             Self::IdToken(error) => super::id_token::jws_reason(error),
         }
@@ -78,9 +82,11 @@ impl TokenError {
             Self::InvalidGrant => "code_rejected",
             Self::Status(status) if *status >= 500 || *status == 429 => "provider_unavailable",
             Self::Reported(_) | Self::Status(_) | Self::ContentType => "provider_error",
-            Self::Json(_) | Self::Member(_) | Self::TokenType | Self::NoIdToken => {
-                "token_response_invalid"
-            }
+            Self::Json(_)
+            | Self::Member(_)
+            | Self::TokenType
+            | Self::AccessToken
+            | Self::NoIdToken => "token_response_invalid",
             Self::IdToken(_) => "id_token_invalid",
         }
     }
@@ -110,6 +116,11 @@ impl TokenSet {
         }
     }
 
+    /// Whether there are none: what a provider gives is never empty.
+    pub(crate) fn is_none(&self) -> bool {
+        self.access_token.expose().is_empty()
+    }
+
     fn read(provider: &Provider, members: &Object) -> Result<Self, TokenError> {
         // RFC 6749 sections 5.1 and 7.1: any case.
         let is_bearer = match members.string("token_type")? {
@@ -120,10 +131,16 @@ impl TokenSet {
         if !is_bearer {
             return Err(TokenError::TokenType);
         }
+        // RFC 6749 appendix A.12.
+        let access_token = members.require_string("access_token")?;
+        if access_token.is_empty() || !access_token.bytes().all(|b| matches!(b, b' '..=b'~')) {
+            return Err(TokenError::AccessToken);
+        }
         Ok(Self {
-            access_token: AccessToken::new(members.require_string("access_token")?.to_owned()),
+            access_token: AccessToken::new(access_token.to_owned()),
             refresh_token: members
                 .string("refresh_token")?
+                .filter(|token| !token.is_empty())
                 .map(|token| RefreshToken::new(token.to_owned())),
             // No login hangs on these. Some say the number as text, and the scope as a list.
             expires_in: members.value("expires_in").and_then(|said| {

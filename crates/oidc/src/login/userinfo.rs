@@ -56,9 +56,12 @@ impl UserInfoError {
 }
 
 impl VerifiedIdentity {
-    /// The request for more claims; `None` where the provider has no such endpoint.
+    /// The request for more claims; `None` where the provider has no such endpoint, or an app kept the tokens.
     #[must_use]
     pub fn userinfo_request(&self, metadata: &Metadata) -> Option<OutboundRequest> {
+        if self.tokens.is_none() {
+            return None;
+        }
         let endpoint = metadata.userinfo_endpoint.clone()?;
         Some(OutboundRequest::get(endpoint).bearer(&self.tokens.access_token))
     }

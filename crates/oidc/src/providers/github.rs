@@ -51,6 +51,7 @@ pub static PRESET: Preset = Preset {
             ("incorrect_client_credentials", TokenFault::Client),
             ("bad_verification_code", TokenFault::Code),
         ],
+        numeric_subject: true,
         ..Quirks::NONE
     },
     facts: Facts {

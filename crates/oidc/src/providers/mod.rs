@@ -163,7 +163,7 @@ pub struct EmailList {
 /// empty path is nowhere.
 #[derive(Clone, Copy, Debug)]
 pub struct ClaimPaths {
-    /// The subject: stable, never given to another person. A text or a whole number.
+    /// The subject: stable, never given to another person. A text, or as [`Quirks::numeric_subject`] says.
     pub subject: &'static str,
     /// The address.
     pub email: &'static str,
@@ -280,6 +280,8 @@ pub struct Quirks {
     pub refuses_pkce: bool,
     /// The claim of its ID tokens and UserInfo that stands for `name`, where it has no `name`.
     pub name_claim: &'static str,
+    /// Its API names people by a whole number.
+    pub numeric_subject: bool,
 }
 
 impl Quirks {
@@ -297,6 +299,7 @@ impl Quirks {
         name_in_form: false,
         refuses_pkce: false,
         name_claim: "",
+        numeric_subject: false,
     };
 }
 

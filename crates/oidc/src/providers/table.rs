@@ -243,7 +243,7 @@ pub static KAKAO: Preset = row(
     &["profile_nickname", "account_email"],
     Quirks {
         client_auth: Some(ClientAuthMethod::Post),
-
+        numeric_subject: true,
         ..Quirks::NONE
     },
 );

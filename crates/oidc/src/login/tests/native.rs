@@ -1,7 +1,6 @@
 //! ID tokens that an app brings (S55, ATTACKS E14).
 
 use super::*;
-use crate::{NativeIdToken, Nonce};
 
 fn provider() -> Provider {
     let mut settings = settings(&generic::OPENID);
@@ -73,4 +72,15 @@ fn the_nonce_is_ours_as_it_is_or_hashed_and_no_other() {
             Some(IdTokenError::Nonce)
         );
     }
+}
+
+// An app that signed the person in itself keeps its tokens: there is nothing to ask with, and nothing to give back.
+#[test]
+fn nothing_is_asked_with_tokens_that_an_app_kept() {
+    let metadata = metadata(json!({ "revocation_endpoint": "https://login.acme.example/revoke" }));
+    let identity = native("JWT", json!({ "email": null })).unwrap();
+    assert!(identity.lacks_address());
+    assert!(identity.userinfo_request(&metadata).is_none());
+    let request = provider().revocation_request(&metadata, identity.tokens(), fresh());
+    assert!(request.unwrap().is_none());
 }

@@ -1,10 +1,10 @@
 //! An issuer a tenant (S38).
 
 use super::*;
+use crate::ProviderError;
 use crate::providers::{
     Authoritative, EmailTrust, Facts, IssuerRule, OpenId, Protocol, Quirks, Verified,
 };
-use crate::{NativeIdToken, Nonce, ProviderError};
 
 const ONE: &str = "11111111-aaaa-4bbb-8ccc-dddddddddddd";
 const TWO: &str = "22222222-aaaa-4bbb-8ccc-dddddddddddd";
@@ -103,5 +103,49 @@ fn a_tenant_is_an_id_or_a_word_and_every_organisation_is_let_in_by_name_alone() 
             Some(ProviderError::AnyTenant(word.into()))
         );
         assert_eq!(of(word, &["*", ONE]).err(), Some(ProviderError::Tenant));
+    }
+}
+
+// S13, S20: RFC 9207. Which tenant it is, the signed token says.
+#[test]
+fn a_callback_of_a_tenant_names_an_issuer_of_the_same_provider() {
+    let one = of(ONE, &[]).unwrap();
+    let some = of("organizations", &[ONE]).unwrap();
+    let answered = |provider: &Provider, promised: bool, outcome: &str, iss: &str| {
+        let text = metadata_text(json!({
+            "issuer": provider.issuer.as_str(),
+            "authorization_response_iss_parameter_supported": promised,
+        }));
+        let metadata = Metadata::parse(text.as_bytes(), provider).unwrap();
+        let (_, started) = start(provider, &metadata, login());
+        let query = format!("{outcome}&state={STATE}{iss}");
+        let query = CallbackQuery::parse(query.as_bytes()).unwrap();
+        let answered = started.callback(provider, &metadata, query, NOW);
+        answered.map(drop).map_err(|error| error.reason())
+    };
+    let refused = Err("callback_issuer");
+    for (iss, of_one, of_some) in [
+        (issuer(ONE), Ok(()), Ok(())),
+        (issuer(TWO), refused, Ok(())),
+        (issuer("common"), refused, refused),
+        (issuer(""), refused, refused),
+        (issuer(&format!("{ONE}/evil")), refused, refused),
+        (issuer(&ONE.to_uppercase()), refused, refused),
+        (format!("{}/", issuer(ONE)), refused, refused),
+        (format!("https://evil.example/{ONE}/v2.0"), refused, refused),
+        (String::new(), refused, refused),
+    ] {
+        let iss = format!("&iss={iss}");
+        for promised in [false, true] {
+            assert_eq!(answered(&one, promised, "code=c", &iss), of_one, "{iss}");
+            assert_eq!(answered(&some, promised, "code=c", &iss), of_some, "{iss}");
+        }
+        // Whose error it is, is asked first.
+        let of_error = of_one.and(Err("access_denied"));
+        assert_eq!(answered(&one, false, "error=access_denied", &iss), of_error);
+    }
+    for provider in [&one, &some] {
+        assert_eq!(answered(provider, false, "code=c", ""), Ok(()));
+        assert_eq!(answered(provider, true, "code=c", ""), refused);
     }
 }
