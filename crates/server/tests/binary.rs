@@ -38,6 +38,7 @@ fn the_version_and_the_help_are_there() {
         (["client", "list"], "redirect URIs"),
         (["config", "check"], "each front end"),
         (["keys", "revoke"], "nobody is signed out"),
+        (["user", "invite"], "renews the invitation"),
     ] {
         let help = home.run(&[verb[0], verb[1], "--help"]);
         assert!(help.ok && help.out.contains(words), "{}", help.out);
@@ -511,6 +512,132 @@ async fn an_operator_lists_shows_disables_enables_and_promotes_beside_a_running_
         .await
         .expect("an ended session stays ended");
     sign_in(&client(), server.address(), ALICE).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_invites_lists_and_uninvites_beside_a_running_server() {
+    let idp = provider().await;
+    let home = Home::with(&format!(
+        "signup = \"invite\"\n{}",
+        configuration(idp.issuer())
+    ));
+    let server = home.serve();
+    let come = async |person: &str| sign_in(&client(), server.address(), person).await;
+    let listed = || -> serde_json::Value {
+        serde_json::from_str(&home.run(&["user", "invitations", "--json"]).out).unwrap()
+    };
+    let checked = home.run(&["config", "check"]);
+    assert!(
+        checked.ok && !checked.err.contains("signup"),
+        "{}",
+        checked.err
+    );
+    let none = home.run(&["user", "invitations"]);
+    assert!(
+        none.ok && none.err.contains("no invitations"),
+        "{}",
+        none.err
+    );
+
+    let invited = home.run(&["user", "invite", "Alice@Example.com", "--expires", "1h"]);
+    assert!(
+        invited.ok
+            && invited
+                .err
+                .starts_with("Alice@Example.com is invited until 2"),
+        "{}",
+        invited.err
+    );
+    assert!(!invited.err.contains("warning"), "{}", invited.err);
+    let first = listed()[0]["expires_at"].clone();
+    assert!(home.run(&["user", "invite", ALICE]).ok);
+    let renewed = listed();
+    assert_eq!(renewed.as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&renewed[0]["email"], &renewed[0]["state"]),
+        (&ALICE.into(), &"open".into())
+    );
+    assert!(
+        renewed[0]["expires_at"].as_str() > first.as_str(),
+        "{renewed}"
+    );
+
+    for (arguments, words) in [
+        (&["user", "invite", "alice"] as &[&str], "exactly one @"),
+        (&["user", "uninvite", "alice"], "exactly one @"),
+        (&["user", "invite", ALICE, "--expires", "7"], "such as 7d"),
+        (
+            &["user", "invite", ALICE, "--expires", "366d"],
+            "365d at most",
+        ),
+        (
+            &["user", "invite", ALICE, "--expires", "1s"],
+            "365d at most",
+        ),
+    ] {
+        let refused = home.run(arguments);
+        assert!(
+            !refused.ok && refused.err.contains(words),
+            "{arguments:?}: {}",
+            refused.err
+        );
+    }
+    assert_eq!(listed(), renewed, "a refused command changes nothing");
+
+    let refused = come("bob@example.com").await.unwrap_err();
+    assert!(refused.contains("signup_closed"), "{refused}");
+    come(ALICE).await.unwrap();
+    assert_eq!(listed(), serde_json::json!([]));
+    let refused = home.run(&["user", "invite", "ALICE@example.com"]);
+    assert!(
+        !refused.ok
+            && refused
+                .err
+                .contains("ALICE@example.com is the address of a user already"),
+        "{}",
+        refused.err
+    );
+
+    assert!(home.run(&["user", "invite", "bob@example.com"]).ok);
+    let text = home.run(&["user", "invitations"]).out;
+    assert!(text.starts_with("bob@example.com  until 2"), "{text}");
+    for words in ["is no longer invited", "there was no invitation for"] {
+        let taken = home.run(&["user", "uninvite", "BOB@example.com"]);
+        assert!(taken.ok && taken.err.contains(words), "{}", taken.err);
+    }
+    let json = home.run(&["--json", "user", "uninvite", "bob@example.com"]);
+    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(
+        json,
+        serde_json::json!({ "email": "bob@example.com", "withdrawn": false })
+    );
+    assert!(come("bob@example.com").await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_invites_is_told_where_an_invitation_changes_nothing() {
+    let idp = provider().await;
+    let home = Home::at(&idp);
+    let server = home.serve();
+    for signup in ["open", "closed", "domains"] {
+        let domains = match signup {
+            "domains" => "--allowed-domains=example.org",
+            _ => "--allowed-domains=",
+        };
+        let invited = home.run(&["--signup", signup, domains, "user", "invite", ALICE]);
+        let expected = format!("warning: signup = \"{signup}\"");
+        assert!(
+            invited.ok
+                && invited.err.contains(&expected)
+                && invited.err.contains("until signup = \"invite\""),
+            "{signup}: {}",
+            invited.err
+        );
+    }
+    // And so it is: signup is open here, and somebody else comes in.
+    sign_in(&client(), server.address(), "bob@example.com")
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

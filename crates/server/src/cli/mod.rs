@@ -4,6 +4,7 @@ mod backup;
 mod client;
 mod config;
 mod dev;
+mod invitations;
 mod keys;
 mod restore;
 mod serve;
@@ -102,7 +103,7 @@ pub(crate) struct Global {
         help_heading = "Configuration"
     )]
     database_url: Option<String>,
-    /// Who may become a user: open, domains, closed
+    /// Who may become a user: open, invite, domains, closed
     #[arg(
         long,
         global = true,
@@ -206,7 +207,7 @@ enum Verb {
     /// Show or check the configuration
     #[command(subcommand)]
     Config(config::Verb),
-    /// List, show, disable, enable and promote users
+    /// List, show, disable, enable, promote and invite users
     #[command(subcommand)]
     User(user::Verb),
     /// List the front ends, which may receive a sign-in
