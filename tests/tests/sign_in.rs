@@ -6,7 +6,7 @@ use std::time::Instant;
 use axum::body::Body;
 use http::{Request, StatusCode, header};
 use url::Url;
-use vestibule::accounts::{UserId, UserQuery};
+use vestibule::accounts::{EmailAddress, UserId, UserQuery};
 use vestibule_devidp::Fault;
 use vestibule_tests::{App, Browser, Parts, Setup, log_text, reason_of};
 
@@ -1061,6 +1061,52 @@ async fn closed_sign_up_lets_nobody_new_in_and_keeps_those_who_are_here() {
     assert_eq!(app.browser().sign_in(BOB).await.code(), "signup_closed");
     assert_eq!(app.browser().sign_in(ALICE).await.code(), "");
     assert_eq!(app.counts(), [1, 1, 2]);
+}
+
+// DESIGN 7: signup = "invite".
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_invited_come_in_with_the_address_verified_and_each_invitation_is_for_one() {
+    const DAY: i64 = 86_400;
+    let setup = Setup {
+        top: "signup = \"invite\"\nrequire_email = false".into(),
+        ..Setup::default()
+    };
+    let app = App::with(setup).await;
+    let invited = EmailAddress::parse("Alice@Example.com").unwrap();
+    app.vestibule.invite(invited, DAY).await.unwrap().unwrap();
+
+    let mut browser = app.browser();
+    let answer = browser.sign_in(BOB).await;
+    assert_eq!(answer.code(), "signup_closed");
+    assert_refused(&app, &browser, [0, 0, 0]);
+    let page = browser.get(answer.location()).await.body;
+    assert!(
+        page.contains("sign in with the address that they invited"),
+        "{page}"
+    );
+    // Whoever only says that the address is theirs was not invited, and uses nothing up.
+    app.idp.set_fault(Fault::EmailUnverified);
+    let mut browser = app.browser();
+    assert_eq!(browser.sign_in(ALICE).await.code(), "signup_closed");
+    assert_refused(&app, &browser, [0, 0, 0]);
+    app.idp.set_fault(Fault::None);
+
+    assert_eq!(app.browser().sign_in(ALICE).await.code(), "");
+    assert_eq!(app.counts(), [1, 1, 1]);
+    assert_eq!(app.count("invitations"), 0);
+    assert_eq!(app.browser().sign_in(ALICE).await.code(), "");
+    assert_eq!(app.counts(), [1, 1, 2]);
+    // The address has its user now.
+    let again = EmailAddress::parse(ALICE).unwrap();
+    assert_eq!(app.vestibule.invite(again, DAY).await.unwrap(), None);
+
+    // One that is over lets nobody in.
+    let bob = EmailAddress::parse(BOB).unwrap();
+    app.vestibule.invite(bob, DAY).await.unwrap().unwrap();
+    app.clock.advance_seconds(DAY);
+    let mut browser = app.browser();
+    assert_eq!(browser.sign_in(BOB).await.code(), "signup_closed");
+    assert_refused(&app, &browser, [1, 1, 2]);
 }
 
 // S54

@@ -12,6 +12,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use support::{Home, SECRET, client, configuration, location, provider, sign_in, who};
+use vestibule::oidc::providers::ALL;
 use vestibule_devidp::Fault;
 
 const ALICE: &str = "alice@example.com";
@@ -26,7 +27,14 @@ fn the_version_and_the_help_are_there() {
     assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
     let help = home.run(&["--help"]);
     for verb in [
-        "dev", "serve", "config", "user", "client", "keys", "version",
+        "dev",
+        "serve",
+        "config",
+        "providers",
+        "user",
+        "client",
+        "keys",
+        "version",
     ] {
         assert!(
             help.out.contains(&format!("  {verb}")),
@@ -38,6 +46,7 @@ fn the_version_and_the_help_are_there() {
         (["client", "list"], "redirect URIs"),
         (["config", "check"], "each front end"),
         (["keys", "revoke"], "nobody is signed out"),
+        (["user", "invite"], "renews the invitation"),
     ] {
         let help = home.run(&[verb[0], verb[1], "--help"]);
         assert!(help.ok && help.out.contains(words), "{}", help.out);
@@ -514,6 +523,132 @@ async fn an_operator_lists_shows_disables_enables_and_promotes_beside_a_running_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_operator_invites_lists_and_uninvites_beside_a_running_server() {
+    let idp = provider().await;
+    let home = Home::with(&format!(
+        "signup = \"invite\"\n{}",
+        configuration(idp.issuer())
+    ));
+    let server = home.serve();
+    let come = async |person: &str| sign_in(&client(), server.address(), person).await;
+    let listed = || -> serde_json::Value {
+        serde_json::from_str(&home.run(&["user", "invitations", "--json"]).out).unwrap()
+    };
+    let checked = home.run(&["config", "check"]);
+    assert!(
+        checked.ok && !checked.err.contains("signup"),
+        "{}",
+        checked.err
+    );
+    let none = home.run(&["user", "invitations"]);
+    assert!(
+        none.ok && none.err.contains("no invitations"),
+        "{}",
+        none.err
+    );
+
+    let invited = home.run(&["user", "invite", "Alice@Example.com", "--expires", "1h"]);
+    assert!(
+        invited.ok
+            && invited
+                .err
+                .starts_with("Alice@Example.com is invited until 2"),
+        "{}",
+        invited.err
+    );
+    assert!(!invited.err.contains("warning"), "{}", invited.err);
+    let first = listed()[0]["expires_at"].clone();
+    assert!(home.run(&["user", "invite", ALICE]).ok);
+    let renewed = listed();
+    assert_eq!(renewed.as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&renewed[0]["email"], &renewed[0]["state"]),
+        (&ALICE.into(), &"open".into())
+    );
+    assert!(
+        renewed[0]["expires_at"].as_str() > first.as_str(),
+        "{renewed}"
+    );
+
+    for (arguments, words) in [
+        (&["user", "invite", "alice"] as &[&str], "exactly one @"),
+        (&["user", "uninvite", "alice"], "exactly one @"),
+        (&["user", "invite", ALICE, "--expires", "7"], "such as 7d"),
+        (
+            &["user", "invite", ALICE, "--expires", "366d"],
+            "365d at most",
+        ),
+        (
+            &["user", "invite", ALICE, "--expires", "1s"],
+            "365d at most",
+        ),
+    ] {
+        let refused = home.run(arguments);
+        assert!(
+            !refused.ok && refused.err.contains(words),
+            "{arguments:?}: {}",
+            refused.err
+        );
+    }
+    assert_eq!(listed(), renewed, "a refused command changes nothing");
+
+    let refused = come("bob@example.com").await.unwrap_err();
+    assert!(refused.contains("signup_closed"), "{refused}");
+    come(ALICE).await.unwrap();
+    assert_eq!(listed(), serde_json::json!([]));
+    let refused = home.run(&["user", "invite", "ALICE@example.com"]);
+    assert!(
+        !refused.ok
+            && refused
+                .err
+                .contains("ALICE@example.com is the address of a user already"),
+        "{}",
+        refused.err
+    );
+
+    assert!(home.run(&["user", "invite", "bob@example.com"]).ok);
+    let text = home.run(&["user", "invitations"]).out;
+    assert!(text.starts_with("bob@example.com  until 2"), "{text}");
+    for words in ["is no longer invited", "there was no invitation for"] {
+        let taken = home.run(&["user", "uninvite", "BOB@example.com"]);
+        assert!(taken.ok && taken.err.contains(words), "{}", taken.err);
+    }
+    let json = home.run(&["--json", "user", "uninvite", "bob@example.com"]);
+    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(
+        json,
+        serde_json::json!({ "email": "bob@example.com", "withdrawn": false })
+    );
+    assert!(come("bob@example.com").await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_invites_is_told_where_an_invitation_changes_nothing() {
+    let idp = provider().await;
+    let home = Home::at(&idp);
+    let server = home.serve();
+    for signup in ["open", "closed", "domains"] {
+        let domains = match signup {
+            "domains" => "--allowed-domains=example.org",
+            _ => "--allowed-domains=",
+        };
+        let invited = home.run(&["--signup", signup, domains, "user", "invite", ALICE]);
+        let expected = format!("warning: signup = \"{signup}\"");
+        assert!(
+            invited.ok
+                && invited.err.contains(&expected)
+                && invited.err.contains("until signup = \"invite\""),
+            "{signup}: {}",
+            invited.err
+        );
+    }
+    // And so it is: signup is open here, and somebody else comes in.
+    sign_in(&client(), server.address(), "bob@example.com")
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn keys_are_listed_and_rotated_and_no_private_half_is_shown() {
     let idp = provider().await;
     let home = Home::at(&idp);
@@ -593,6 +728,64 @@ async fn a_revoked_key_is_gone_another_signs_and_nobody_is_signed_out() {
 }
 
 /// Three front ends below a configuration, and two secrets that nothing may print.
+#[test]
+fn the_providers_are_listed_whole_in_columns_that_fit_without_a_configuration() {
+    let home = Home::with("this is no TOML");
+    let text = home.run(&["providers"]);
+    assert!(text.ok, "{}", text.err);
+    for line in text.out.lines() {
+        assert!(line.chars().count() <= 100, "{line}");
+    }
+    // The entry of the first is written here by hand.
+    let google = "\
+google     Google     OpenID Connect  checked 2026-11-24
+    needs          client_id, client_secret
+    verified       where `email_verified` is JSON `true`
+    authoritative  for gmail.com, where `hd` names an organisation, and for the domains of
+                   `authoritative_for`
+    against        developers.google.com
+";
+    assert!(text.out.starts_with(google), "{}", text.out);
+
+    let json = home.run(&["providers", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    let listed = json.as_array().unwrap();
+    assert_eq!(listed.len(), ALL.len());
+    for (preset, listed) in ALL.iter().zip(listed) {
+        let keys: Vec<&String> = listed.as_object().unwrap().keys().collect();
+        assert_eq!(
+            keys,
+            [
+                "checked", "email", "id", "name", "needs", "protocol", "scopes", "sources"
+            ]
+        );
+        assert_eq!(listed["id"], preset.id);
+        assert_eq!(listed["email"]["because"], preset.email.because);
+        assert_eq!(
+            listed["checked"].is_null(),
+            preset.facts.checked.is_none(),
+            "{}",
+            preset.id
+        );
+        let line = text
+            .out
+            .lines()
+            .find(|line| line.starts_with(&format!("{} ", preset.id)))
+            .unwrap();
+        let checked = preset.facts.checked.unwrap_or("unchecked");
+        assert!(
+            line.contains(preset.name) && line.ends_with(checked),
+            "{line}"
+        );
+    }
+    let apple = listed.iter().find(|one| one["id"] == "apple").unwrap();
+    assert_eq!(
+        apple["needs"],
+        serde_json::json!(["client_id", "team_id", "key_id", "private_key"])
+    );
+    assert_eq!(apple["protocol"], "openid");
+}
+
 fn with_front_ends() -> String {
     let configuration = configuration("http://127.0.0.1:9");
     format!(

@@ -238,7 +238,7 @@ impl From<Refusal> for Failure {
             Refusal::SignupClosed => (
                 Code::SignupClosed,
                 "signup_closed",
-                "a new person came, and signup does not let new people in; see the key `signup`",
+                "a new person came whom the key `signup` does not let in; with signup = \"invite\", `vestibule user invite` lets in who comes with that address, verified",
             ),
             Refusal::DomainNotAllowed => (
                 Code::DomainNotAllowed,

@@ -1,9 +1,12 @@
-//! What an operator does to users, by the command line today.
+//! What an operator does to users and whom an operator invites, by the command line today.
 
-use vestibule_accounts::{Identity, User, UserId, UserPage, UserQuery};
+use vestibule_accounts::{
+    EmailAddress, EmailKey, Identity, Invitation, InviteError, Signup, User, UserId, UserPage,
+    UserQuery,
+};
 
 use crate::Vestibule;
-use crate::error::Failure;
+use crate::error::{Code, Failure};
 
 impl Vestibule {
     /// A page of users, the oldest first.
@@ -60,6 +63,62 @@ impl Vestibule {
         Ok(set?)
     }
 
+    /// Who may become a user.
+    #[must_use]
+    pub fn signup(&self) -> &Signup {
+        &self.inner.policy.signup
+    }
+
+    /// Lets whoever comes with this address, verified, become a user, for so many seconds. It matters where
+    /// [`signup`](Self::signup) says [`Signup::Invite`]. An earlier invitation for the address ends. `None`: a user owns
+    /// the address already.
+    ///
+    /// # Errors
+    /// `service_unavailable` while the database cannot be used.
+    pub async fn invite(
+        &self,
+        email: EmailAddress,
+        seconds: i64,
+    ) -> Result<Option<Invitation>, Failure> {
+        let now = self.now();
+        let invitation = Invitation {
+            email,
+            created_at: now,
+            expires_at: now.plus_seconds(seconds),
+        };
+        match self.inner.store.invite(invitation.clone()).await {
+            Ok(()) => Ok(Some(invitation)),
+            Err(InviteError::Exists) => Ok(None),
+            Err(InviteError::Store(error)) => Err(error.into()),
+            Err(error) => Err(Failure::new(
+                Code::InternalError,
+                "invite",
+                error.to_string(),
+            )),
+        }
+    }
+
+    /// So many invitations at most, the oldest first; only those that come after `after`. Those that are over stand
+    /// among them until they are removed.
+    ///
+    /// # Errors
+    /// `service_unavailable` while the database cannot be used.
+    pub async fn invitations(
+        &self,
+        after: Option<Invitation>,
+        limit: u32,
+    ) -> Result<Vec<Invitation>, Failure> {
+        Ok(self.inner.store.invitations(after, limit).await?)
+    }
+
+    /// Takes back the invitation for an address. Whether there was one.
+    ///
+    /// # Errors
+    /// `service_unavailable` while the database cannot be used.
+    pub async fn withdraw_invitation(&self, email: EmailKey) -> Result<bool, Failure> {
+        Ok(self.inner.store.withdraw_invitation(email).await?)
+    }
+
     /// Whether the database answers and takes writes.
     ///
     /// # Errors
@@ -68,7 +127,7 @@ impl Vestibule {
         Ok(self.inner.store.ready().await?)
     }
 
-    /// Removes what is over: sessions and claims past their end. How many rows went.
+    /// Removes what is over: sessions, invitations and claims past their end. How many rows went.
     ///
     /// # Errors
     /// `service_unavailable` while the database cannot be used.

@@ -4,7 +4,9 @@ mod backup;
 mod client;
 mod config;
 mod dev;
+mod invitations;
 mod keys;
+mod providers;
 mod restore;
 mod serve;
 mod user;
@@ -102,7 +104,7 @@ pub(crate) struct Global {
         help_heading = "Configuration"
     )]
     database_url: Option<String>,
-    /// Who may become a user: open, domains, closed
+    /// Who may become a user: open, invite, domains, closed
     #[arg(
         long,
         global = true,
@@ -206,7 +208,9 @@ enum Verb {
     /// Show or check the configuration
     #[command(subcommand)]
     Config(config::Verb),
-    /// List, show, disable, enable and promote users
+    /// List the providers that are known by name, what each needs, and what its word about an address is worth
+    Providers,
+    /// List, show, disable, enable, promote and invite users
     #[command(subcommand)]
     User(user::Verb),
     /// List the front ends, which may receive a sign-in
@@ -238,6 +242,7 @@ pub(crate) fn run() -> Result<(), CliError> {
         Verb::Dev(verb) => block_on(dev::run(&global, verb)),
         Verb::Serve(verb) => block_on(serve::run(&global, verb)),
         Verb::Config(verb) => config::run(&global, &verb),
+        Verb::Providers => providers::run(&global),
         Verb::User(verb) => block_on(user::run(&global, verb)),
         Verb::Client(verb) => client::run(&global, &verb),
         Verb::Keys(verb) => block_on(keys::run(&global, verb)),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use vestibule::Vestibule;
 use vestibule::accounts::{EmailAddress, User, UserId, UserQuery};
 
-use super::{CliError, Global, print, rfc3339, say, when};
+use super::{CliError, Global, invitations, print, rfc3339, say, when};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -43,6 +43,26 @@ pub(crate) enum Verb {
         /// Take it away instead
         #[arg(long)]
         revoke: bool,
+    },
+    /// Let whoever signs in with this address become a user, where signup = "invite"
+    ///
+    /// The provider must say that the address is verified. No mail is sent: tell the person yourself. Inviting again
+    /// renews the invitation; it is used up by the user who comes with it.
+    Invite {
+        /// The address that the person signs in with
+        #[arg(value_name = "ADDRESS")]
+        address: String,
+        /// How long it is good, such as 12h or 7d
+        #[arg(long, value_name = "TIME", default_value = "7d", value_parser = invitations::lifetime)]
+        expires: i64,
+    },
+    /// List the invitations that nobody has used, the oldest first
+    Invitations,
+    /// Take an invitation back
+    Uninvite {
+        /// The address that was invited
+        #[arg(value_name = "ADDRESS")]
+        address: String,
     },
 }
 
@@ -121,6 +141,11 @@ async fn act(vestibule: &Vestibule, global: &Global, verb: Verb) -> Result<(), C
                 words,
             )
         }
+        Verb::Invite { address, expires } => {
+            invitations::invite(vestibule, global, &address, expires).await
+        }
+        Verb::Invitations => invitations::list(vestibule, global).await,
+        Verb::Uninvite { address } => invitations::withdraw(vestibule, global, &address).await,
     }
 }
 

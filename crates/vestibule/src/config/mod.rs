@@ -107,7 +107,7 @@ impl Config {
             SecretSource::Given,
         );
         let previous_secret = secret_of(&mut read, "previous_secret");
-        let policy = policy(&mut read, &mut warnings);
+        let policy = policy(&mut read);
         let default_return_to = default_return_to(&mut read, &public_url);
         let trusted_proxies = trusted_proxies(&mut read);
         let session_lifetime = lifetime(&mut read, "session_lifetime", "30d", MAX_SESSION);
@@ -412,7 +412,7 @@ fn secret_of(read: &mut Resolver<'_>, key: &str) -> Option<Secret> {
     }
 }
 
-fn policy(read: &mut Resolver<'_>, warnings: &mut Vec<String>) -> Policy {
+fn policy(read: &mut Resolver<'_>) -> Policy {
     let domains: Vec<String> = read
         .list("allowed_domains")
         .map(|(list, _)| list)
@@ -423,13 +423,7 @@ fn policy(read: &mut Resolver<'_>, warnings: &mut Vec<String>) -> Policy {
     let word = word(read, "signup", &["open", "invite", "domains", "closed"]);
     let signup = match word {
         "closed" => Signup::Closed,
-        "invite" => {
-            warnings.push(
-                "signup = \"invite\": this version has no invitations, so that nobody new can come"
-                    .into(),
-            );
-            Signup::Closed
-        }
+        "invite" => Signup::Invite,
         "domains" => {
             if domains.is_empty() {
                 read.wrong(
@@ -549,7 +543,9 @@ fn duration(
     *allowed.start()
 }
 
-fn seconds(text: &str) -> Option<i64> {
+/// A time such as `7d` in seconds: a whole number with s, m, h or d.
+#[must_use]
+pub fn seconds(text: &str) -> Option<i64> {
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let each = match unit {
         "s" => 1,

@@ -272,9 +272,9 @@ pub(super) fn error_text(code: Code) -> ErrorText {
             "Use the address of your organisation.",
         ),
         Code::SignupClosed => (
-            "Nobody new can join at the moment",
-            "There is no account for you here, and new ones are not made.",
-            "Ask the people who run this site.",
+            "There is no account for you here",
+            "Nobody new can join this site by themselves.",
+            "Ask the people who run it. If they invited you, sign in with the address that they invited.",
         ),
         Code::AccountDisabled => (
             "This account is switched off",
