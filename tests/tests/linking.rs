@@ -44,7 +44,7 @@ impl Two {
             ])
             .start()
             .await
-            .unwrap();
+            .expect("a port on loopback is free");
         let app = App::with(Setup {
             top: top.into(),
             tables: format!(
@@ -116,7 +116,7 @@ fn json(method: Method, path: &str) -> Request<Body> {
         .header(header::ACCEPT, "application/json")
         .header("sec-fetch-site", "same-origin")
         .body(Body::empty())
-        .unwrap()
+        .expect("a path")
 }
 
 #[tokio::test(flavor = "multi_thread")]

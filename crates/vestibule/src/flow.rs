@@ -340,7 +340,7 @@ impl Vestibule {
         };
         let admission = Admission {
             hand_over,
-            provider_tokens: self.kept_tokens(&provider, &identity),
+            provider_tokens: self.kept_tokens(&provider, &identity).await?,
             ..Admission::new(&provider, &identity, errand.clone(), state)
         };
         let admitted = match self.admit(admission).await {

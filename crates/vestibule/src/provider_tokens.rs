@@ -98,20 +98,50 @@ impl Kept {
 
 impl Vestibule {
     /// What is kept of a sign-in's tokens, sealed; nothing where the operator did not ask for it.
-    pub(crate) fn kept_tokens(
+    pub(crate) async fn kept_tokens(
         &self,
         provider: &Provider,
         identity: &VerifiedIdentity,
-    ) -> Option<Vec<u8>> {
-        if !provider.keep_tokens || identity.tokens().access_token.expose().is_empty() {
-            return None;
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        let tokens = identity.tokens();
+        if !provider.keep_tokens || tokens.access_token.expose().is_empty() {
+            return Ok(None);
         }
-        let whose = (identity.issuer(), identity.subject());
-        let sealed = self.seal_kept(&Kept::new(whose, identity.tokens(), None, self.now()));
+        let (issuer, subject) = (identity.issuer(), identity.subject());
+        // Many give a refresh token with the first consent alone, and it stays good.
+        let earlier = match tokens.refresh_token {
+            Some(_) => None,
+            None => self.kept_of(issuer, subject).await?,
+        };
+        let refresh_token = earlier
+            .as_ref()
+            .and_then(|kept| kept.refresh_token.as_deref());
+        let sealed = self.seal_kept(&Kept::new(
+            (issuer, subject),
+            tokens,
+            refresh_token,
+            self.now(),
+        ));
         if sealed.is_none() {
             tracing::warn!(event = "provider_tokens.too_long", provider = %provider.id, max = MAX_KEPT);
         }
-        sealed
+        Ok(sealed)
+    }
+
+    /// What is kept for an identity by now.
+    async fn kept_of(&self, issuer: &str, subject: &str) -> Result<Option<Kept>, Failure> {
+        let (store, now) = (&self.inner.store, self.now());
+        let known = store
+            .known(issuer.to_owned(), subject.to_owned(), None, now)
+            .await?;
+        let Some(account) = known.identity else {
+            return Ok(None);
+        };
+        let rows = store.provider_tokens(account.user).await?;
+        Ok(rows
+            .iter()
+            .find(|row| row.issuer == issuer && row.subject == subject)
+            .and_then(|row| self.open_kept(issuer, subject, &row.sealed)))
     }
 
     fn seal_kept(&self, kept: &Kept) -> Option<Vec<u8>> {

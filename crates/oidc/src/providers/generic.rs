@@ -21,7 +21,11 @@ pub static OPENID: Preset = Preset {
         because: "The claim means what OpenID Connect Core section 5.1 says; who runs the mailboxes is for the operator to say.",
     },
     needs: &[Setting::Issuer],
-    quirks: Quirks::NONE,
+    quirks: Quirks {
+        // OpenID Connect Core section 11. Who does not give refresh tokens so ignores it.
+        offline_scope: Some("offline_access"),
+        ..Quirks::NONE
+    },
     facts: Facts {
         checked: Some("2026-11-25"),
         sources: &["https://openid.net/specs/openid-connect-core-1_0.html"],
