@@ -16,6 +16,9 @@ use super::token::AccessTokenOnly;
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProfileError {
+    /// The provider has one, and it was not asked for.
+    #[error("there is no profile, and the token response does not describe the person")]
+    Missing,
     /// Another status than 200.
     #[error("the profile was answered with status {0}")]
     Status(u16),
@@ -40,6 +43,7 @@ impl ProfileError {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
+            Self::Missing => "profile_missing",
             Self::Status(_) => "profile_status",
             Self::ContentType => "profile_content_type",
             Self::Json(_) => "profile_json",
@@ -53,7 +57,8 @@ impl ProfileError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Status(status) if *status >= 500 || *status == 429 => "provider_unavailable",
-            Self::Status(_)
+            Self::Missing
+            | Self::Status(_)
             | Self::ContentType
             | Self::Json(_)
             | Self::Subject(_)
@@ -96,7 +101,8 @@ impl AccessTokenOnly {
         let api = api(provider).ok_or(ProfileError::OpenId)?;
         let profile = match profile {
             Some(response) => object_of(response)?,
-            None => self.response,
+            None if matches!(api.profile, ApiProfile::TokenResponse) => self.response,
+            None => return Err(ProfileError::Missing),
         };
         let subject = match profile.at(&api.claims.subject) {
             Some(Value::String(text)) => text.clone(),

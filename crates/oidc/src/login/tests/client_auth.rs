@@ -4,9 +4,10 @@ use vestibule_jose::CompactJws;
 
 use super::*;
 use crate::providers::{
-    Authoritative, EmailTrust, Facts, IssuerRule, OpenId, Protocol, Quirks, Verified,
+    Authoritative, ClientAuthMethod, EmailTrust, Facts, IssuerRule, OpenId, Protocol, Quirks,
+    Verified,
 };
-use crate::{AssertionAudience, PrivateKey, ProviderError};
+use crate::{AssertionAudience, PrivateKey, ProviderError, RefreshToken};
 
 fn private(algorithm: Algorithm) -> (PrivateKey, JwkSet) {
     let key = SigningKey::generate(algorithm).unwrap();
@@ -174,4 +175,57 @@ fn a_secret_and_a_key_are_not_taken_together() {
         both,
         Err(ProviderError::ClientAuth("private_key_jwt", _))
     ));
+}
+
+// S21: the configuration's word, then the preset's, then the metadata's; Basic where nobody says what we can do.
+#[test]
+fn a_secret_is_sent_by_the_method_that_is_configured_or_else_the_one_that_the_provider_takes() {
+    let (basic, post) = (ClientAuthMethod::Basic, ClientAuthMethod::Post);
+    for (configured, supported, expected) in [
+        (None, json!(null), basic),
+        (None, json!([]), basic),
+        (
+            None,
+            json!(["tls_client_auth", "CLIENT_SECRET_POST"]),
+            basic,
+        ),
+        (None, json!(["client_secret_post"]), post),
+        (
+            None,
+            json!(["none", "client_secret_post", "client_secret_basic"]),
+            basic,
+        ),
+        (Some(post), json!(["client_secret_basic"]), post),
+        (Some(basic), json!(["client_secret_post"]), basic),
+        (Some(post), json!(null), post),
+    ] {
+        let mut settings = settings(&generic::OPENID);
+        settings.client_auth = configured;
+        let provider = Provider::new(settings).unwrap();
+        let metadata = metadata(json!({ "token_endpoint_auth_methods_supported": supported }));
+        let token = RefreshToken::new("r".into());
+        let refresh = provider.refresh_request(&metadata, &token, fresh());
+        for request in [token_request(&provider, &metadata), refresh.unwrap()] {
+            let form = form_of(&request);
+            let in_form = value(&form, "client_secret").is_some();
+            assert_eq!(in_form, expected == post, "{configured:?} {supported}");
+            // Never both.
+            assert_eq!(request.authorization.is_some(), !in_form, "{supported}");
+            assert_eq!(request.url.query(), None);
+        }
+    }
+}
+
+#[test]
+fn a_private_key_of_another_form_is_refused_and_none_prints() {
+    for der in [
+        &b""[..],
+        b"-----BEGIN PRIVATE KEY-----",
+        &[0x30, 0x00],
+        &[0xff; 2_000],
+    ] {
+        assert!(PrivateKey::from_pkcs8(der, None).is_err());
+    }
+    let (key, _) = private(Algorithm::Es256);
+    assert_eq!(format!("{key:?}"), "PrivateKey(..)");
 }

@@ -1,7 +1,9 @@
 //! Providers without ID tokens (S55).
 
+use vestibule_jose::json;
+
 use super::*;
-use crate::providers::{ALL, Protocol, github};
+use crate::providers::{ALL, Protocol, github, table};
 use crate::{AccessTokenOnly, ApiSettings, ProfileError};
 
 fn api() -> ApiSettings {
@@ -351,5 +353,32 @@ fn a_long_name_is_cut_and_an_answer_of_a_megabyte_is_not_read() {
     assert_eq!(
         (error.reason(), error.code()),
         ("profile_json", "provider_error")
+    );
+}
+
+// S55: a token response describes nobody, unless the preset says that it does.
+#[test]
+fn a_token_response_is_a_profile_where_the_preset_says_so_alone() {
+    let identified = |provider: &Provider, response: Value| {
+        let response = json::parse_object(response.to_string().as_bytes(), 1_000).unwrap();
+        let access = access(provider, "t");
+        let is_asked = access.profile_request(provider).is_some();
+        let access = AccessTokenOnly { response, ..access };
+        let identity = access.identify(provider, None, None);
+        (
+            is_asked,
+            identity.map(|identity| identity.subject().to_owned()),
+        )
+    };
+    let notion = Provider::new(settings(&table::NOTION)).unwrap();
+    let owner = json!({ "owner": { "user": { "id": "7" } } });
+    assert_eq!(identified(&notion, owner), (false, Ok("7".to_owned())));
+    let response = json!({ "data": [{ "id": "evil" }] });
+    let (is_asked, found) = identified(&provider(), response);
+    assert!(is_asked);
+    let error = found.err().unwrap();
+    assert_eq!(
+        (error.reason(), error.code()),
+        ("profile_missing", "provider_error")
     );
 }
