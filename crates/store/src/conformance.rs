@@ -23,6 +23,7 @@
     reason = "a suite of tests: what is not as expected is a panic"
 )]
 
+mod crowd;
 mod grants;
 mod invitations;
 mod linking;
@@ -41,6 +42,7 @@ use vestibule_accounts::{
     UserPage, UserQuery, UserVersion,
 };
 
+pub use self::crowd::*;
 pub use self::grants::*;
 pub use self::invitations::*;
 pub use self::linking::*;
@@ -146,6 +148,7 @@ macro_rules! conformance_tests {
             a_replacement_raises_the_version_and_ends_the_lease
             what_is_kept_is_removed_and_its_version_never_comes_again
             fifty_replacements_of_one_version_keep_one
+            a_crowd_that_links_unlinks_and_signs_in_leaves_every_identity_one_owner
             a_password_user_claims_its_address_and_owns_none
             an_address_that_is_owned_or_claimed_is_not_registered
             fifty_registrations_of_one_address_make_one_user

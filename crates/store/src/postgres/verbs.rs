@@ -80,7 +80,7 @@ async fn insert_identity(
     insert_new(tx, &tx.sql().insert_identity, params).await
 }
 
-/// Locks the user and the session that a sign-in requires: it must live and be that user's.
+/// Locks the user and the session that a sign-in requires: it must live and be that user's (S63).
 async fn check_required(
     tx: &Tx<'_>,
     act: &Act,
@@ -592,6 +592,7 @@ impl Store for PostgresStore {
                     if tx.execute(&sql.delete_identity, params).await? == 0 {
                         return Ok(None);
                     }
+                    // S63: not the last way in.
                     if !tx.asks(&sql.has_way_in, params![user]).await? {
                         return Err(JobError::Domain(UnlinkError::LastMethod));
                     }

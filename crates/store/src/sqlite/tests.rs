@@ -35,6 +35,7 @@ mod conformance {
 fn every_behaviour_of_the_suite_is_run() {
     let suite = concat!(
         include_str!("../conformance.rs"),
+        include_str!("../conformance/crowd.rs"),
         include_str!("../conformance/grants.rs"),
         include_str!("../conformance/invitations.rs"),
         include_str!("../conformance/linking.rs")

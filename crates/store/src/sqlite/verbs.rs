@@ -153,7 +153,7 @@ fn insert_identity(
     insert_new(connection, sql::INSERT_IDENTITY, params)
 }
 
-/// The session that a sign-in requires, which must live and be the acting user's.
+/// The session that a sign-in requires, which must live and be the acting user's (S63).
 fn check_required(
     connection: &Connection,
     act: &Act,
@@ -615,6 +615,7 @@ impl Store for SqliteStore {
             let left: i64 = connection
                 .prepare_cached(sql::COUNT_WAYS_IN)?
                 .query_row([id], |row| row.get(0))?;
+            // S63: not the last way in.
             if left == 0 {
                 return Err(JobError::Domain(UnlinkError::LastMethod));
             }

@@ -19,9 +19,10 @@ use crate::{NOW, Place, bytes, server, sign_in};
 /// How many people there are, and how many where it is written down.
 const PEOPLE: [u32; 2] = [20_000, 100_000];
 /// Tables that grow with them.
-const BIG: [&str; 7] = [
+const BIG: [&str; 8] = [
     "users",
     "identities",
+    "provider_tokens",
     "sessions",
     "claims",
     "codes",
@@ -40,6 +41,8 @@ const FILL: &str = "
     INSERT INTO identities (issuer, subject, user_id, provider, email, email_verified, name, picture, created_at, last_used_at)
         SELECT 'https://accounts.google.com', '1' || lpad(n::text, 20, '0'), id, 'google', email, true, name, picture, created_at, created_at
         FROM generate_series(1, $PEOPLE) AS n JOIN users ON id = md5('user' || n)::uuid;
+    INSERT INTO provider_tokens (issuer, subject, sealed, version)
+        SELECT issuer, subject, sha256(subject::bytea) || sha256(issuer::bytea), $NOW FROM identities;
     INSERT INTO sessions (hash, id, user_id, provider, created_at, last_seen_at, expires_at, idle_seconds)
         SELECT sha256(('session' || n)::bytea), md5('session' || n)::uuid, md5('user' || n)::uuid, 'google', $NOW, $NOW, $NOW + (86400 + n) * 1000000::bigint, 604800
         FROM generate_series(1, $PEOPLE) AS n;
@@ -208,6 +211,50 @@ async fn verbs(report: &mut Report, store: &PostgresStore, number: u32) {
         .note("login: apply, a returning login", store.apply(plain))
         .await
         .unwrap();
+
+    let mut link = next_login(&first, number + 3, user.account());
+    link.act = Act::Link(user.account());
+    link.identity.subject = format!("3{number:020}");
+    link.requires = Some(next.session.hash);
+    link.provider_tokens = Some(vec![1; 512]);
+    claim(number + 3).await.unwrap();
+    let linked = report
+        .note(
+            "link: apply, with what the provider gave",
+            store.apply(link.clone()),
+        )
+        .await;
+    let account = linked.unwrap().user.account();
+    let identity = || (link.identity.issuer.clone(), link.identity.subject.clone());
+    let kept = report
+        .note("provider_tokens", store.provider_tokens(user.id))
+        .await
+        .unwrap();
+    let (issuer, subject) = identity();
+    let (version, until) = (kept[0].version, NOW.plus_seconds(60));
+    let leased = store.lease_provider_tokens(issuer, subject, version, until, NOW);
+    assert!(report.note("lease_provider_tokens", leased).await.unwrap());
+    let (issuer, subject) = identity();
+    let sealed = Some(vec![2; 512]);
+    let replaced = store.replace_provider_tokens(issuer, subject, version, sealed, NOW);
+    assert!(
+        report
+            .note("replace_provider_tokens", replaced)
+            .await
+            .unwrap()
+    );
+    let (issuer, subject) = identity();
+    let removed = store.replace_provider_tokens(issuer, subject, version + 1, None, NOW);
+    assert!(
+        report
+            .note("replace_provider_tokens, by none", removed)
+            .await
+            .unwrap()
+    );
+    let (issuer, subject) = identity();
+    let unlinked = store.unlink(account, issuer, subject, NOW);
+    let unlinked = report.note("unlink", unlinked).await;
+    assert!(unlinked.unwrap().is_some());
 
     let redemption = Redemption {
         hash: code(number).hash,

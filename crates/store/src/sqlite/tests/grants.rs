@@ -362,7 +362,7 @@ async fn a_file_of_the_first_version_keeps_its_people_and_takes_codes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_search_for_a_session_a_code_or_a_grant_reads_a_whole_table() {
+async fn no_search_for_what_a_person_has_reads_a_whole_table() {
     let file = File::new();
     drop(file.serve());
     let connection = file.outsider();
@@ -386,7 +386,14 @@ async fn no_search_for_a_session_a_code_or_a_grant_reads_a_whole_table() {
         sql::DELETE_GRANT,
         sql::DELETE_GRANT_OF,
         sql::PRUNE_GRANTS,
+        sql::UPDATE_IDENTITY,
+        sql::DELETE_IDENTITY,
+        sql::SELECT_SEALED,
+        sql::LEASE_PROVIDER_TOKENS,
+        sql::UPDATE_PROVIDER_TOKENS,
+        sql::DELETE_PROVIDER_TOKENS,
         // What a cascade looks for.
+        "DELETE FROM vestibule_provider_tokens WHERE issuer = ?1 AND subject = ?2",
         "DELETE FROM vestibule_codes WHERE session = ?1",
         "DELETE FROM vestibule_grants WHERE session = ?1",
     ] {
