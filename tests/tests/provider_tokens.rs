@@ -10,7 +10,7 @@ use vestibule::Builder;
 use vestibule::config::{Config, Flags, Sources};
 use vestibule_devidp::Fault;
 use vestibule_store::{OpenMode, SqliteStore};
-use vestibule_tests::{Answer, App, Browser, Setup};
+use vestibule_tests::{Answer, App, Browser, CLIENT_ID, Imitation, Parts, Setup};
 
 const ALICE: &str = "alice@example.com";
 const BOB: &str = "bob@example.com";
@@ -247,4 +247,46 @@ async fn tokens_are_given_back_when_their_way_in_is_taken_away() {
     // What belongs to the other one is good.
     let other = token(&browser.get_json(PATH).await);
     assert_eq!(calendar(&app, &other).await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_token_that_came_with_the_first_consent_alone_is_kept_at_the_second_sign_in() {
+    let google = Arc::new(Imitation::of("google", None));
+    google.change(|wire| wire.token["body"]["refresh_token"] = "the-first".into());
+    let app = App::over(
+        Setup {
+            without_google: true,
+            public_url: "https://app.example".into(),
+            tables: format!(
+                "[providers.google]\nclient_id = \"{CLIENT_ID}\"\nclient_secret = \"canary-client-secret\"\nkeep_tokens = true\n"
+            ),
+            ..Setup::default()
+        },
+        Parts {
+            transport: Some(google.clone()),
+            ..Parts::default()
+        },
+    )
+    .await;
+    let mut browser = app.browser();
+    for _ in 0..2 {
+        let url = browser.begin().await;
+        // Google gives one only so.
+        assert!(url.as_str().contains("access_type=offline"), "{url}");
+        let query = google.consent(&url);
+        let answer = browser.get(&format!("/auth/google/callback?{query}")).await;
+        assert!(answer.location().ends_with("/account"), "{answer:?}");
+        google.change(|wire| {
+            let body = wire.token["body"].as_object_mut().expect("an object");
+            body.remove("refresh_token");
+        });
+    }
+    app.clock.advance_seconds(HOUR);
+    assert_eq!(token(&browser.get_json(PATH).await), "an-access-token");
+    let renewals: Vec<String> = google
+        .sent()
+        .into_iter()
+        .filter_map(|sent| sent.form?.get("refresh_token").cloned())
+        .collect();
+    assert_eq!(renewals, ["the-first"]);
 }
