@@ -362,8 +362,8 @@ fn section(preset: &'static Preset) -> String {
         "\n### {}\n\n{}\n\n- Verified: {}.\n- Authoritative: {}.\n- {}\n\n",
         preset.name,
         preset.email.because,
-        rule(preset),
-        authority(preset),
+        preset.verified_when(),
+        preset.authoritative_when(),
         checked(preset)
     );
     text += "| it says | nobody here has the address | an account owns it, `linking = \"never\"` | `\"ask\"` | `\"verified\"` |\n|---|---|---|---|---|\n";
@@ -414,35 +414,6 @@ pub fn outcome(decision: &Decision) -> &'static str {
     }
 }
 
-fn rule(preset: &Preset) -> String {
-    if preset.needs.contains(&Setting::Endpoints) {
-        return "where the member that `email_verified_claim` names is JSON `true`".into();
-    }
-    match preset.email.verified {
-        Verified::IfTrue(path) => format!("where `{path}` is JSON `true`"),
-        Verified::IfTrueOrText(path) => {
-            format!("where `{path}` is JSON `true` or the text `\"true\"`")
-        }
-        Verified::IfTrueOrOne(path) => {
-            format!("where `{path}` is JSON `true` or `1`, or one of them as text")
-        }
-        Verified::Listed => "the primary address of its list, where the list says `true`".into(),
-        Verified::Always => "always: it hands out no other in this place".into(),
-        Verified::Never => "never".into(),
-    }
-}
-
-fn authority(preset: &Preset) -> String {
-    match preset.email.authoritative {
-        Authoritative::AsConfigured => "for the domains of `authoritative_for`".into(),
-        Authoritative::MailboxesAndOrganisations(mailboxes) => format!(
-            "for {}, where `hd` names an organisation, and for the domains of `authoritative_for`",
-            mailboxes.join(", ")
-        ),
-        Authoritative::Never => "never".into(),
-    }
-}
-
 fn checked(preset: &Preset) -> String {
     let Some(day) = preset.facts.checked else {
         return "Unchecked: written down from general knowledge.".into();
@@ -474,25 +445,21 @@ pub fn providers() -> String {
     page += "| `[providers.…]` | provider | speaks | beside `client_id` | asked for | who somebody is | checked |\n|---|---|---|---|---|---|---|\n";
     for preset in ALL {
         let needs: Vec<String> = preset
-            .needs
+            .needed_keys()
             .iter()
-            .flat_map(|needed| needed.keys())
             .map(|key| format!("`{key}`"))
             .collect();
-        let (speaks, who) = match &preset.protocol {
-            Protocol::OpenId(openid) => (
-                "OpenID Connect",
-                match openid.issuer {
-                    IssuerRule::Tenants(_) => "`sub` of an issuer for each tenant".to_owned(),
-                    IssuerRule::Fixed(_) | IssuerRule::Installed(_) | IssuerRule::Configured => {
-                        "`sub`".to_owned()
-                    }
-                },
-            ),
+        let who = match &preset.protocol {
+            Protocol::OpenId(openid) => match openid.issuer {
+                IssuerRule::Tenants(_) => "`sub` of an issuer for each tenant".to_owned(),
+                IssuerRule::Fixed(_) | IssuerRule::Installed(_) | IssuerRule::Configured => {
+                    "`sub`".to_owned()
+                }
+            },
             Protocol::OAuth2(oauth2) if oauth2.claims.subject.is_empty() => {
-                ("OAuth 2.0", "as configured".to_owned())
+                "as configured".to_owned()
             }
-            Protocol::OAuth2(oauth2) => ("OAuth 2.0", format!("`{}`", oauth2.claims.subject)),
+            Protocol::OAuth2(oauth2) => format!("`{}`", oauth2.claims.subject),
         };
         let scopes = match preset.scopes {
             [] => "nothing".to_owned(),
@@ -500,10 +467,11 @@ pub fn providers() -> String {
         };
         let _ = writeln!(
             page,
-            "| `{}` | [{}](email-trust.md#{}) | {speaks} | {} | {scopes} | {who} | {} |",
+            "| `{}` | [{}](email-trust.md#{}) | {} | {} | {scopes} | {who} | {} |",
             preset.id,
             preset.name,
             anchor(preset.name),
+            preset.speaks(),
             needs.join(", "),
             preset.facts.checked.unwrap_or("no")
         );

@@ -12,6 +12,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use support::{Home, SECRET, client, configuration, location, provider, sign_in, who};
+use vestibule::oidc::providers::ALL;
 use vestibule_devidp::Fault;
 
 const ALICE: &str = "alice@example.com";
@@ -26,7 +27,14 @@ fn the_version_and_the_help_are_there() {
     assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
     let help = home.run(&["--help"]);
     for verb in [
-        "dev", "serve", "config", "user", "client", "keys", "version",
+        "dev",
+        "serve",
+        "config",
+        "providers",
+        "user",
+        "client",
+        "keys",
+        "version",
     ] {
         assert!(
             help.out.contains(&format!("  {verb}")),
@@ -720,6 +728,64 @@ async fn a_revoked_key_is_gone_another_signs_and_nobody_is_signed_out() {
 }
 
 /// Three front ends below a configuration, and two secrets that nothing may print.
+#[test]
+fn the_providers_are_listed_whole_in_columns_that_fit_without_a_configuration() {
+    let home = Home::with("this is no TOML");
+    let text = home.run(&["providers"]);
+    assert!(text.ok, "{}", text.err);
+    for line in text.out.lines() {
+        assert!(line.chars().count() <= 100, "{line}");
+    }
+    // The entry of the first is written here by hand.
+    let google = "\
+google     Google     OpenID Connect  checked 2026-11-24
+    needs          client_id, client_secret
+    verified       where `email_verified` is JSON `true`
+    authoritative  for gmail.com, where `hd` names an organisation, and for the domains of
+                   `authoritative_for`
+    against        developers.google.com
+";
+    assert!(text.out.starts_with(google), "{}", text.out);
+
+    let json = home.run(&["providers", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    let listed = json.as_array().unwrap();
+    assert_eq!(listed.len(), ALL.len());
+    for (preset, listed) in ALL.iter().zip(listed) {
+        let keys: Vec<&String> = listed.as_object().unwrap().keys().collect();
+        assert_eq!(
+            keys,
+            [
+                "checked", "email", "id", "name", "needs", "protocol", "scopes", "sources"
+            ]
+        );
+        assert_eq!(listed["id"], preset.id);
+        assert_eq!(listed["email"]["because"], preset.email.because);
+        assert_eq!(
+            listed["checked"].is_null(),
+            preset.facts.checked.is_none(),
+            "{}",
+            preset.id
+        );
+        let line = text
+            .out
+            .lines()
+            .find(|line| line.starts_with(&format!("{} ", preset.id)))
+            .unwrap();
+        let checked = preset.facts.checked.unwrap_or("unchecked");
+        assert!(
+            line.contains(preset.name) && line.ends_with(checked),
+            "{line}"
+        );
+    }
+    let apple = listed.iter().find(|one| one["id"] == "apple").unwrap();
+    assert_eq!(
+        apple["needs"],
+        serde_json::json!(["client_id", "team_id", "key_id", "private_key"])
+    );
+    assert_eq!(apple["protocol"], "openid");
+}
+
 fn with_front_ends() -> String {
     let configuration = configuration("http://127.0.0.1:9");
     format!(

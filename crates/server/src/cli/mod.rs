@@ -6,6 +6,7 @@ mod config;
 mod dev;
 mod invitations;
 mod keys;
+mod providers;
 mod restore;
 mod serve;
 mod user;
@@ -207,6 +208,8 @@ enum Verb {
     /// Show or check the configuration
     #[command(subcommand)]
     Config(config::Verb),
+    /// List the providers that are known by name, what each needs, and what its word about an address is worth
+    Providers,
     /// List, show, disable, enable, promote and invite users
     #[command(subcommand)]
     User(user::Verb),
@@ -239,6 +242,7 @@ pub(crate) fn run() -> Result<(), CliError> {
         Verb::Dev(verb) => block_on(dev::run(&global, verb)),
         Verb::Serve(verb) => block_on(serve::run(&global, verb)),
         Verb::Config(verb) => config::run(&global, &verb),
+        Verb::Providers => providers::run(&global),
         Verb::User(verb) => block_on(user::run(&global, verb)),
         Verb::Client(verb) => client::run(&global, &verb),
         Verb::Keys(verb) => block_on(keys::run(&global, verb)),
