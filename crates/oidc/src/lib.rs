@@ -1,7 +1,7 @@
 //! OpenID Connect sign-in as pure steps (RFC 6749, 7636, 9207; OpenID Connect Core 1.0 and Discovery 1.0).
 //!
 //! A login is a chain of values. Each step takes the one before it, and only the checking step makes the next:
-//! [`start`] -> [`Started::callback`] -> [`Callback::token_response`] -> [`Exchanged::verify`] -> [`VerifiedIdentity`].
+//! [`start`] -> [`Started::callback`] -> [`Callback::token_response`] -> [`WithIdToken::verify`] -> [`VerifiedIdentity`].
 //! Nothing here reads a clock, draws randomness, or awaits anything.
 
 mod client_auth;
