@@ -6,7 +6,8 @@ use std::time::Instant;
 use axum::body::Body;
 use http::{Request, StatusCode, header};
 use url::Url;
-use vestibule::accounts::{EmailAddress, UserId, UserQuery};
+use vestibule::Described;
+use vestibule::accounts::{Decision, EmailAddress, Refusal, UserId, UserQuery};
 use vestibule_devidp::Fault;
 use vestibule_tests::{App, Browser, Parts, Setup, log_text, reason_of};
 
@@ -1107,6 +1108,48 @@ async fn only_the_invited_come_in_with_the_address_verified_and_each_invitation_
     let mut browser = app.browser();
     assert_eq!(browser.sign_in(BOB).await.code(), "signup_closed");
     assert_refused(&app, &browser, [1, 1, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_foreseen_of_a_sign_in_is_what_it_then_leads_to_and_writes_nothing() {
+    let app = App::start().await;
+    let mut alice = Described {
+        provider: "google".into(),
+        email: Some(EmailAddress::parse(ALICE).unwrap()),
+        says_verified: true,
+        ..Described::default()
+    };
+    let foresee = async |described: &Described| {
+        let before = (app.counts(), app.count("claims"));
+        let foreseen = app.vestibule.foresee(described.clone()).await.unwrap();
+        assert_eq!((app.counts(), app.count("claims")), before);
+        foreseen.decision
+    };
+    assert!(matches!(
+        foresee(&alice).await,
+        Decision::Create {
+            owning: Some(_),
+            ..
+        }
+    ));
+    app.browser().sign_in(ALICE).await;
+    assert_eq!(app.counts(), [1, 1, 1]);
+
+    let user = only_user(&app).await;
+    // Somebody else with her address, and she herself.
+    assert!(matches!(foresee(&alice).await, Decision::AskToLink(owner) if owner.user == user));
+    let identities = app.vestibule.identities(user).await.unwrap();
+    alice.subject = Some(identities[0].record.subject.clone());
+    assert!(matches!(foresee(&alice).await, Decision::SignIn(known) if known.user == user));
+    assert_eq!(app.browser().sign_in(ALICE).await.code(), "");
+
+    app.vestibule.set_active(user, false).await.unwrap();
+    let disabled = Decision::Refuse(Refusal::AccountDisabled);
+    assert_eq!(foresee(&alice).await, disabled);
+    assert_eq!(
+        app.browser().sign_in(ALICE).await.code(),
+        "account_disabled"
+    );
 }
 
 // S54

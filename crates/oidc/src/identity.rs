@@ -185,10 +185,7 @@ impl VerifiedIdentity {
             subject,
             claims,
             authoritative: false,
-            says_hosted_domain: matches!(
-                provider.preset.email.authoritative,
-                Authoritative::MailboxesAndOrganisations(_)
-            ),
+            says_hosted_domain: provider.says_hosted_domain(),
             tokens,
         };
         identity.judge(provider);
@@ -198,23 +195,56 @@ impl VerifiedIdentity {
     /// Whether the provider is authoritative for the address: verified, and of a mailbox or an organisation that it runs
     /// (S56).
     pub(crate) fn judge(&mut self, provider: &Provider) {
-        let EmailClaim::Verified(email) = &self.claims.email else {
-            self.authoritative = false;
-            return;
+        self.authoritative = match &self.claims.email {
+            EmailClaim::Verified(email) => {
+                provider.is_authoritative_for(email, self.claims.hosted_domain.as_deref())
+            }
+            EmailClaim::Unverified(_) | EmailClaim::Absent => false,
         };
+    }
+}
+
+/// What a provider's word about an address is worth.
+impl Provider {
+    /// Whether an address counts as verified where the provider says so, or does not.
+    #[must_use]
+    pub fn takes_as_verified(&self, says_so: bool) -> bool {
+        if self.has_email_verified_claim() {
+            return says_so;
+        }
+        match self.preset.email.verified {
+            Verified::Always => true,
+            Verified::Never => false,
+            Verified::IfTrue(_)
+            | Verified::IfTrueOrText(_)
+            | Verified::IfTrueOrOne(_)
+            | Verified::Listed => says_so,
+        }
+    }
+
+    /// Whether it is authoritative for a verified address of somebody of this organisation.
+    #[must_use]
+    pub fn is_authoritative_for(&self, email: &str, hosted_domain: Option<&str>) -> bool {
         let domain = email
             .rsplit_once('@')
             .map_or_else(String::new, |(_, domain)| domain.to_ascii_lowercase());
-        let configured = provider.authoritative_for.contains(&domain);
-        self.authoritative = match provider.preset.email.authoritative {
+        let configured = self.authoritative_for.contains(&domain);
+        match self.preset.email.authoritative {
             Authoritative::AsConfigured => configured,
             Authoritative::MailboxesAndOrganisations(mailboxes) => {
-                configured
-                    || mailboxes.contains(&domain.as_str())
-                    || self.claims.hosted_domain.is_some()
+                configured || mailboxes.contains(&domain.as_str()) || hosted_domain.is_some()
             }
             Authoritative::Never => false,
-        };
+        }
+    }
+
+    /// Whether it names the organisation of an account.
+    #[must_use]
+    pub fn says_hosted_domain(&self) -> bool {
+        matches!(
+            self.preset.email.authoritative,
+            Authoritative::MailboxesAndOrganisations(_)
+        )
     }
 }
 

@@ -14,6 +14,7 @@ mod pkce;
 mod provider;
 pub mod providers;
 mod secret;
+mod words;
 
 pub use vestibule_jose::{self as jose, JwkSet, Timestamp};
 

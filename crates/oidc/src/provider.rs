@@ -380,6 +380,20 @@ pub(crate) struct Claims {
 }
 
 impl Provider {
+    /// Whether accounts of several tenants come, each tenant with an issuer of its own.
+    #[must_use]
+    pub fn has_issuer_for_each_tenant(&self) -> bool {
+        self.issuer.as_str().contains(TENANT_ID)
+    }
+
+    /// Whether the configuration names the member that says that an address is verified.
+    pub(crate) fn has_email_verified_claim(&self) -> bool {
+        match &self.source {
+            Source::Api(api) => api.claims.email_verified.is_some(),
+            Source::Metadata(_) => false,
+        }
+    }
+
     /// Checks settings.
     ///
     /// # Errors

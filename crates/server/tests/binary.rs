@@ -47,6 +47,7 @@ fn the_version_and_the_help_are_there() {
         (["config", "check"], "each front end"),
         (["keys", "revoke"], "nobody is signed out"),
         (["user", "invite"], "renews the invitation"),
+        (["user", "link"], "nothing is written"),
     ] {
         let help = home.run(&[verb[0], verb[1], "--help"]);
         assert!(help.ok && help.out.contains(words), "{}", help.out);
@@ -646,6 +647,109 @@ async fn whoever_invites_is_told_where_an_invitation_changes_nothing() {
     sign_in(&client(), server.address(), "bob@example.com")
         .await
         .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_is_told_what_a_sign_in_would_lead_to_and_nothing_comes_of_it() {
+    let idp = provider().await;
+    let second = format!(
+        "[providers.acme]\nissuer = \"https://login.acme.example\"\nclient_id = \"client\"\nclient_secret = \"{SECRET}\"\nauthoritative_for = [\"example.com\"]\n"
+    );
+    let home = Home::with(&format!("{}{second}", configuration(idp.issuer())));
+    let server = home.serve();
+    sign_in(&client(), server.address(), ALICE).await.unwrap();
+    let shown = || home.run(&["user", "show", ALICE, "--json"]).out;
+    let before = (shown(), home.run(&["user", "list"]).out);
+    let value: serde_json::Value = serde_json::from_str(&before.0).unwrap();
+    let id = value["id"].as_str().unwrap();
+    let subject = value["identities"][0]["subject"].as_str().unwrap();
+
+    let known = ["--provider", "google", "--subject", subject];
+    let of_acme = ["--provider", "acme", "--email", "ALICE@example.com"];
+    let verified = [&of_acme[..], &["--verified"]].concat();
+    let other = ["--provider=acme", "--email=ann@example.org", "--verified"];
+    for (linking, identity, expected) in [
+        (
+            "ask",
+            &known[..],
+            format!("Sign in as {id}: the identity is a way in of this user\n"),
+        ),
+        (
+            "never",
+            &verified,
+            "Refuse with account_exists: the address belongs to a user, and linking = \"never\"\n"
+                .into(),
+        ),
+        (
+            "ask",
+            &verified,
+            format!(
+                "Ask {id} to sign in and confirm: the address belongs to this user, and linking = \"ask\"\n"
+            ),
+        ),
+        (
+            "verified",
+            &verified,
+            format!(
+                "Link to {id}: the address belongs to this user; linking = \"verified\", and the provider is authoritative for the address\n"
+            ),
+        ),
+        (
+            "verified",
+            &of_acme,
+            "Refuse with email_unverified: an address is required (require_email), and this one does not count as verified\n".into(),
+        ),
+        (
+            "verified",
+            &other,
+            "Create a user who owns the address: nobody has the identity or owns the address, and signup lets in whoever comes so\n".into(),
+        ),
+    ] {
+        let command = ["--linking", linking, "user", "link", "--dry-run"];
+        let told = home.run(&[&command[..], identity].concat());
+        assert!(told.ok, "{}", told.err);
+        assert_eq!(told.out, expected, "{linking} {identity:?}");
+    }
+    let json = home.run(&[&["--json", "user", "link", "--dry-run"], &verified[..]].concat());
+    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(
+        (&json["decision"], &json["user"], &json["email_counts_as"]),
+        (&"ask_to_link".into(), &id.into(), &"authoritative".into())
+    );
+
+    for (arguments, words) in [
+        (&["--provider", "acme"] as &[&str], "only the person can"),
+        (
+            &["--dry-run", "--provider", "github"],
+            "no provider of this name",
+        ),
+        (
+            &["--dry-run", "--provider", "acme", "--verified"],
+            "--email",
+        ),
+        (
+            &["--dry-run", "--provider", "acme", "--email", "alice"],
+            "exactly one @",
+        ),
+        (
+            &[
+                "--dry-run",
+                "--provider",
+                "acme",
+                "--hosted-domain",
+                "a.example",
+            ],
+            "names no organisations",
+        ),
+    ] {
+        let refused = home.run(&[&["user", "link"], arguments].concat());
+        assert!(
+            !refused.ok && refused.err.contains(words) && refused.out.is_empty(),
+            "{arguments:?}: {}",
+            refused.err
+        );
+    }
+    assert_eq!((shown(), home.run(&["user", "list"]).out), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,6 +31,7 @@ mod attempt;
 pub mod backup;
 pub mod clock;
 pub mod config;
+mod decision;
 mod error;
 mod events;
 mod flow;
@@ -71,6 +72,7 @@ pub use vestibule_oidc as oidc;
 use vestibule_oidc::Provider;
 
 use crate::clock::Clock;
+pub use crate::decision::{Described, Foreseen};
 pub use crate::error::{Code, Failure, Fault};
 pub use crate::frontend::{Frontend, HandOff, RedirectUri, RedirectUriError, TokenFormat};
 pub use crate::http::{Received, Transport, TransportError};

@@ -6,6 +6,7 @@ mod config;
 mod dev;
 mod invitations;
 mod keys;
+mod link;
 mod providers;
 mod restore;
 mod serve;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use vestibule::Vestibule;
 use vestibule::accounts::{EmailAddress, User, UserId, UserQuery};
 
-use super::{CliError, Global, invitations, print, rfc3339, say, when};
+use super::{CliError, Global, invitations, link, print, rfc3339, say, when};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -56,6 +56,11 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "TIME", default_value = "7d", value_parser = invitations::lifetime)]
         expires: i64,
     },
+    /// Say what a sign-in with some identity would lead to now, and why; nothing is written
+    ///
+    /// It takes the configuration and the database as they are and asks no provider. To connect a way in is for the
+    /// person alone, signed in, on the account page: without --dry-run, this refuses.
+    Link(link::Link),
     /// List the invitations that nobody has used, the oldest first
     Invitations,
     /// Take an invitation back
@@ -67,6 +72,9 @@ pub(crate) enum Verb {
 }
 
 pub(crate) async fn run(global: &Global, verb: Verb) -> Result<(), CliError> {
+    if let Verb::Link(link) = &verb {
+        link::check(link)?;
+    }
     let vestibule = super::beside(global).await?;
     let outcome = act(&vestibule, global, verb).await;
     vestibule.close().await;
@@ -144,6 +152,7 @@ async fn act(vestibule: &Vestibule, global: &Global, verb: Verb) -> Result<(), C
         Verb::Invite { address, expires } => {
             invitations::invite(vestibule, global, &address, expires).await
         }
+        Verb::Link(link) => link::run(vestibule, global, link).await,
         Verb::Invitations => invitations::list(vestibule, global).await,
         Verb::Uninvite { address } => invitations::withdraw(vestibule, global, &address).await,
     }
