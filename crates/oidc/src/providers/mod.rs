@@ -15,7 +15,6 @@ pub mod slack;
 pub mod spotify;
 pub mod table;
 pub mod twitch;
-mod words;
 pub mod x;
 
 /// Every preset, in the order in which they are shown.
