@@ -6,7 +6,7 @@ use http::{Method, Request, StatusCode, header};
 use serde_json::Value;
 use url::Url;
 use vestibule_devidp::{DevIdp, Person, RedirectUris};
-use vestibule_tests::{Answer, App, Browser, Setup, reason_of};
+use vestibule_tests::{Answer, App, Browser, Setup, log_text, reason_of};
 
 const ALICE: &str = "alice@example.com";
 const BOB: &str = "bob@example.com";
@@ -169,6 +169,9 @@ async fn the_owner_of_an_address_is_asked_signs_in_as_before_says_yes_and_has_on
     // S65: another session, and the old one is over.
     assert_ne!(browser.session(), old.session());
     assert_eq!(old.clone().get_json("/users/me").await.status, 401);
+
+    let log = log_text();
+    assert!(log.contains("login.owner_asked"));
 
     // From now on either way leads there.
     let mut later = two.browser();
@@ -407,13 +410,14 @@ async fn a_program_of_our_own_pages_adds_a_way_in_too() {
     let callback = browser.at_provider(&Url::parse(&url).unwrap(), ALICE).await;
     browser.get(&callback).await;
     let listed = browser.get_json("/users/me/identities").await.json();
-    let providers: Vec<&str> = listed
+    let mut providers: Vec<&str> = listed
         .as_array()
         .unwrap()
         .iter()
         .map(|way| way["provider"].as_str().unwrap())
         .collect();
-    assert_eq!(providers, ["google", "acme"]);
+    providers.sort_unstable();
+    assert_eq!(providers, ["acme", "google"]);
 
     for (path, status, code) in [
         ("/users/me/identities", 400, "bad_request"),
@@ -557,7 +561,8 @@ async fn a_disabled_user_adds_nothing_and_is_told_so() {
     let (id, _) = who(&mut alice).await;
     let id = vestibule::accounts::UserId::parse(&id).unwrap();
     two.app.vestibule.set_active(id, false).await.unwrap();
-    assert_eq!(alice.get(&callback).await.code(), "session_expired");
+    // ATTACKS E10
+    assert_eq!(alice.get(&callback).await.code(), "account_disabled");
     // Nor does the address let another provider in, or ask.
     let refused = two.browser().sign_in_at("acme", ALICE).await;
     assert_eq!(refused.code(), "account_disabled");
@@ -570,6 +575,15 @@ async fn of_two_ways_in_at_one_provider_the_one_that_is_named_goes() {
     let mut browser = two.alice().await;
     add(&mut browser, "acme", ALICE).await;
     add(&mut browser, "acme", "alice@acme.example").await;
+    assert_eq!(who(&mut browser).await.1.len(), 3);
+    // What cannot be read may name another one.
+    let body = Request::post("/auth/acme/unlink")
+        .header("sec-fetch-site", "same-origin")
+        .header(header::ACCEPT, "application/json")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from("{\"subject\":\"acme-alice\"}"))
+        .unwrap();
+    assert_eq!(browser.send(body).await.code(), "bad_request");
     assert_eq!(who(&mut browser).await.1.len(), 3);
     let unnamed = browser.post("/auth/acme/unlink").await;
     assert_eq!(unnamed.code(), "bad_request");
@@ -652,4 +666,60 @@ async fn a_front_end_s_bearer_token_takes_a_way_in_away_and_adds_none() {
         .json();
     assert_eq!(listed.as_array().unwrap().len(), 1);
     drop(two.acme);
+}
+
+// S61, S63
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_is_configured_no_longer_is_no_way_in_and_connects_nobody() {
+    let two = Two::start().await;
+    let mut browser = two.alice().await;
+    // Waiting for its owner while the configuration changes.
+    let mut waits = two.browser();
+    waits.sign_in_at("acme", ALICE).await;
+    waits.sign_in(ALICE).await;
+    add(&mut browser, "acme", "alice@acme.example").await;
+    let Two { app, acme } = two;
+    let app = app.again(Setup::default()).await;
+    let at = |browser: &Browser| {
+        let mut now = app.browser();
+        now.cookies = browser.cookies.clone();
+        now
+    };
+    let refused = at(&waits).post_form("/link", "answer=connect").await;
+    assert_eq!(refused.code(), "provider_disabled");
+
+    let mut browser = at(&browser);
+    let page = browser.get("/account").await;
+    assert!(!page.body.contains("/auth/google/unlink"), "{}", page.body);
+    let last = browser.post("/auth/google/unlink").await;
+    assert_eq!(last.code(), "last_method");
+    // The way that is none may go.
+    browser.post("/auth/acme/unlink").await;
+    assert_eq!(who(&mut browser).await.1.len(), 1);
+    drop(acme);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signing_out_ends_the_question_too() {
+    let two = Two::start().await;
+    two.alice().await;
+    for path in ["/logout", "/auth/logout"] {
+        let mut browser = two.browser();
+        browser.sign_in_at("acme", ALICE).await;
+        assert!(browser.cookies.contains_key("vestibule_link"));
+        browser.post(path).await;
+        assert!(!browser.cookies.contains_key("vestibule_link"), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_adds_a_way_in_chooses_the_account_there() {
+    let two = Two::start().await;
+    let mut browser = two.alice().await;
+    let url = begin_link(&mut browser, "acme").await;
+    assert!(url.as_str().contains("prompt=select_account"), "{url}");
+    // What it was is in the log, with the reason.
+    let callback = browser.at_provider(&url, ALICE).await;
+    browser.get(&callback).await;
+    assert!(log_text().contains("the person is signed in and adds it"));
 }

@@ -4,7 +4,7 @@ use axum::body::Body;
 use http::{Request, StatusCode, header};
 use serde_json::{Value, json};
 use vestibule_devidp::{Fault, Person, default_people};
-use vestibule_tests::{Answer, App, Browser, Setup};
+use vestibule_tests::{Answer, App, Browser, Setup, log_text};
 
 const NONCE: &str = "/auth/google/nonce";
 const ID_TOKEN: &str = "/auth/google/id-token";
@@ -90,9 +90,14 @@ async fn an_app_signs_in_with_its_own_client_id_and_either_form_of_the_nonce_and
     assert_eq!(users[0], users[1]);
     assert_eq!(app.count("users"), 1);
 
-    // The same person in a browser is the same user.
+    // The same person in a browser is the same user, and stays signed in there while an app gets tokens.
     let mut browser = app.browser();
     browser.sign_in("alice@example.com").await;
+    let nonce = nonce(&mut browser, true).await;
+    let token = app.idp.native_id_token(&alice(), ANDROID, &nonce);
+    let body = json!({ "id_token": token, "nonce": nonce, "client_id": "mobile" });
+    let answer = post(&mut browser, ID_TOKEN, &body, true).await;
+    assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(browser.get_json("/users/me").await.json()["id"], users[0]);
 }
 
@@ -201,6 +206,15 @@ async fn a_token_that_is_not_for_us_expired_forged_or_for_another_nonce_lets_nob
         assert_eq!(answer.code(), code, "{body}");
         assert!(answer.set_cookies().is_empty());
     }
+    // S82: encoded twice, it is a text; the log says so without it.
+    let one = nonce(&mut device, false).await;
+    let token = valid(&one);
+    let body = Value::String(json!({ "id_token": token, "nonce": one }).to_string());
+    let answer = post(&mut device, ID_TOKEN, &body, false).await;
+    assert_eq!(answer.code(), "bad_request");
+    let log = log_text();
+    assert!(log.contains("not a JSON object with the texts"));
+    assert!(!log.contains(&token) && !log.contains(&one));
     assert_eq!(app.counts(), [0, 0, 0]);
 }
 

@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde_json::Value;
 use vestibule::Builder;
 use vestibule::config::{Config, Flags, Sources};
-use vestibule_devidp::Fault;
+use vestibule_devidp::{DevIdp, Fault, RedirectUris};
 use vestibule_store::{OpenMode, SqliteStore};
 use vestibule_tests::{Answer, App, Browser, CLIENT_ID, Imitation, Parts, Setup};
 
@@ -90,6 +90,20 @@ async fn a_kept_token_opens_the_provider_s_interface_and_is_renewed_when_its_hou
         .body(axum::body::Body::empty())
         .unwrap();
     assert_eq!(token(&app.browser().send(request).await), before);
+    // A script in a browser does not, and HEAD renews nothing.
+    let script = |method: &str| {
+        http::Request::builder()
+            .method(method)
+            .uri(PATH)
+            .header("sec-fetch-site", "same-origin")
+            .body(axum::body::Body::empty())
+            .unwrap()
+    };
+    let refused = browser.send(script("GET")).await;
+    assert_eq!(refused.code(), "forbidden");
+    assert!(!refused.body.contains(&before));
+    let refused = browser.send(script("HEAD")).await;
+    assert_eq!(refused.status, StatusCode::METHOD_NOT_ALLOWED);
     // And nobody else.
     assert_eq!(app.browser().get_json(PATH).await.status, 401);
     let mut bob = signed_in(&app, BOB).await;
@@ -289,4 +303,69 @@ async fn a_refresh_token_that_came_with_the_first_consent_alone_is_kept_at_the_s
         .filter_map(|sent| sent.form?.get("refresh_token").cloned())
         .collect();
     assert_eq!(renewals, ["the-first"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_client_was_given_is_not_sent_to_another_one_of_the_same_name() {
+    let idp = DevIdp::builder()
+        .client("first", "canary-first-secret")
+        .client("second", "canary-second-secret")
+        .redirect_uris(RedirectUris::AnyLoopback)
+        .start()
+        .await
+        .unwrap();
+    let with = |client: &str| Setup {
+        tables: format!(
+            "[providers.acme]\nissuer = \"{}\"\nclient_id = \"{client}\"\nclient_secret = \"canary-{client}-secret\"\nkeep_tokens = true\n",
+            idp.issuer()
+        ),
+        ..Setup::default()
+    };
+    let app = App::with(with("first")).await;
+    let mut browser = app.browser();
+    browser.sign_in_at("acme", ALICE).await;
+    let path = "/users/me/providers/acme/token";
+    let first = token(&browser.get_json(path).await);
+    let app = app.again(with("second")).await;
+    app.clock.advance_seconds(HOUR);
+    let mut later = app.browser();
+    later.cookies = browser.cookies.clone();
+    let refused = later.get_json(path).await;
+    assert_eq!(refused.code(), "reauth_required");
+    assert!(!refused.body.contains(&first));
+    assert_eq!(idp.counters().refresh_requests, 0);
+    // Nor where the operator keeps none any longer.
+    let mut none = with("second");
+    none.tables = none.tables.replace("keep_tokens = true", "");
+    let app = app.again(none).await;
+    let mut later = app.browser();
+    later.cookies = browser.cookies.clone();
+    assert_eq!(later.get_json(path).await.code(), "not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_previous_secret_sealed_is_sealed_anew_when_it_is_read() {
+    let secret = |secret: &str, previous: &str| Setup {
+        top: format!("secret = \"{secret}\"\n{previous}"),
+        provider: "keep_tokens = true".into(),
+        ..Setup::default()
+    };
+    let old = "an-old-secret-of-at-least-32-characters";
+    let new = "a-new-secret-of-at-least-32-characters";
+    let app = App::with(secret(old, "")).await;
+    let mut browser = app.browser();
+    browser.sign_in(ALICE).await;
+    let before = token(&browser.get_json(PATH).await);
+    let at = |app: &App| {
+        let mut now = app.browser();
+        now.cookies = browser.cookies.clone();
+        now
+    };
+    let both = secret(new, &format!("previous_secret = \"{old}\""));
+    let app = app.again(both).await;
+    assert_eq!(token(&at(&app).get_json(PATH).await), before);
+    let app = app.again(secret(new, "")).await;
+    assert_eq!(token(&at(&app).get_json(PATH).await), before);
+    app.clock.advance_seconds(HOUR);
+    assert_ne!(token(&at(&app).get_json(PATH).await), before);
 }

@@ -755,6 +755,34 @@ async fn apples_attempt_cookie_crosses_sites_and_nobody_elses_does() {
     }
 }
 
+// S18: image after image, another site would fill the browser with cookies.
+#[tokio::test(flavor = "multi_thread")]
+async fn apples_attempt_is_begun_by_a_page_and_by_nothing_that_another_site_loads() {
+    for (id, site, dest, status) in [
+        ("apple", "cross-site", "image", 400),
+        ("apple", "same-site", "iframe", 400),
+        ("apple", "cross-site", "empty", 400),
+        ("apple", "cross-site", "document", 303),
+        ("apple", "same-origin", "empty", 303),
+        // Its cookie is not taken from other sites.
+        ("gitlab", "cross-site", "image", 303),
+    ] {
+        let at = At::of(id).await;
+        let request = Request::get(format!("/auth/{id}/login"))
+            .header("sec-fetch-site", site)
+            .header("sec-fetch-dest", dest)
+            .header(header::ACCEPT, "text/html");
+        let answer = at
+            .app
+            .browser()
+            .send(request.body(Body::empty()).expect("a path"))
+            .await;
+        let is_refused = answer.code() == "bad_request";
+        assert_eq!(is_refused, status == 400, "{id} {site} {dest}");
+        assert_eq!(answer.set_cookies().is_empty(), is_refused);
+    }
+}
+
 // ---- Microsoft ------------------------------------------------------------------------------------------------------
 
 // S54

@@ -359,7 +359,7 @@ pub(crate) struct Api {
     pub(crate) claims: Claims,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum ApiProfile {
     Get(Url),
     Post(Url),
@@ -495,6 +495,19 @@ impl Provider {
         match &self.source {
             Source::Metadata(_) => None,
             Source::Api(api) => Some(&api.metadata),
+        }
+    }
+
+    /// Whether both are asked at the same places, so that a subject of the one is the same person at the other.
+    #[must_use]
+    pub fn is_asked_where(&self, other: &Self) -> bool {
+        match (&self.source, &other.source) {
+            (Source::Metadata(one), Source::Metadata(other)) => one == other,
+            (Source::Api(one), Source::Api(other)) => {
+                one.profile == other.profile
+                    && one.metadata.token_endpoint == other.metadata.token_endpoint
+            }
+            _ => false,
         }
     }
 
@@ -681,7 +694,8 @@ fn api_of(
     let authorization = http.endpoint(&authorization)?;
     let issuer = match (&settings.issuer, base, oauth2.issuer) {
         (Some(issuer), _, _) => issuer.clone(),
-        (None, "", "") => authorization.origin().ascii_serialization(),
+        // Not its origin: one host may serve several realms, each with a user 1 of its own (S54).
+        (None, "", "") => without_query(&authorization),
         (None, "", own) => own.to_owned(),
         (None, base, _) => base.to_owned(),
     };
@@ -796,6 +810,13 @@ fn credentials_of(settings: &ProviderSettings, name: &str) -> Result<Credentials
         (_, None, None) if settings.preset.quirks.refuses_pkce => Err(missing("client_secret")),
         (_, None, None) => Ok(Credentials::None),
     }
+}
+
+fn without_query(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    url.into()
 }
 
 /// The preset's parameters, then those for a refresh token, then the configuration's; what comes later replaces.

@@ -317,3 +317,16 @@ fn one_proof_and_one_method_go_together_or_not_at_all() {
         s.private_key = Some(key());
     }));
 }
+
+// S54, S55
+#[test]
+fn two_realms_of_one_host_are_two_issuers() {
+    let issuer = |endpoint: &str| {
+        let mut settings = settings(&generic::OAUTH2);
+        settings.api.authorization_endpoint = Some(endpoint.into());
+        Provider::new(settings).unwrap().issuer.as_str().to_owned()
+    };
+    let one = issuer("https://sso.example/a/authorize?x=1");
+    assert_eq!(one, "https://sso.example/a/authorize");
+    assert_ne!(one, issuer("https://sso.example/b/authorize"));
+}

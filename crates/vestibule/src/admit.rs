@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use vestibule_accounts::{
     Account, Act, ApplyError, Decide, Decision, EmailFact, HandOver, IdentityFacts, IdentityRecord,
-    Intent, NewSession, NewUser, Session, SessionHash, SessionId, SessionKey, SessionToken, SignIn,
-    SignedIn, StateHash, UserId, decide,
+    Intent, NewSession, NewUser, Refusal, Session, SessionHash, SessionId, SessionKey,
+    SessionToken, SignIn, SignedIn, StateHash, UserId, decide,
 };
 use vestibule_oidc::{EmailClaim, Provider, Timestamp, VerifiedIdentity};
 
 use crate::Vestibule;
 use crate::attempt::Errand;
+use crate::decision::why;
 use crate::error::{Code, Failure};
 use crate::sessions::Believed;
 
@@ -42,8 +43,17 @@ pub(crate) struct Admitted {
     pub(crate) signed_in: SignedIn,
     /// The secret of the session's cookie.
     pub(crate) session: SessionToken,
-    /// What was decided, in a word for the log.
-    pub(crate) decision: &'static str,
+    /// What was decided, and why, for the log.
+    pub(crate) decided: Decided,
+}
+
+/// A decision in words.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Decided {
+    pub(crate) word: &'static str,
+    pub(crate) why: &'static str,
+    /// Whether it changes what other sessions may believe: a new way in, or somebody who lost a claim and is out.
+    concerns_others: bool,
 }
 
 /// Why nobody is in.
@@ -128,13 +138,21 @@ impl Vestibule {
     /// The account that somebody adds a way in to, signed in with this session still (S63).
     async fn adding(&self, user: UserId, session: SessionHash) -> Result<Account, Failure> {
         let key = SessionKey::Cookie(session);
-        self.inner
+        let account = self
+            .inner
             .store
             .session(key, self.now())
             .await?
             .filter(|signed_in| signed_in.user.id == user)
-            .map(|signed_in| signed_in.user.account())
-            .ok_or_else(session_over)
+            .map(|signed_in| signed_in.user.account());
+        match account {
+            Some(account) => Ok(account),
+            // Keeping somebody out ends their sessions: that is what they are told.
+            None => match self.inner.store.user(user).await? {
+                Some(user) if !user.is_active => Err(Refusal::AccountDisabled.into()),
+                _ => Err(session_over()),
+            },
+        }
     }
 
     async fn admit_as(
@@ -168,11 +186,15 @@ impl Vestibule {
             let admission = admission.clone();
             move |known| {
                 let decision = decide(&admission.facts, known, &policy, intent);
+                let why = match intent {
+                    Intent::SignIn => why(&decision, &admission.facts, known, &policy),
+                    Intent::LinkTo(_) => "the person is signed in and adds it",
+                };
                 let act = act(decision, new_user, &admission.record);
                 let mut verdict = verdict.lock().unwrap_or_else(PoisonError::into_inner);
                 match act {
                     Ok(act) => {
-                        *verdict = Some(Ok(word(&act)));
+                        *verdict = Some(Ok(Decided::of(&act, why)));
                         Some(SignIn {
                             act,
                             identity: admission.record.clone(),
@@ -207,8 +229,8 @@ impl Vestibule {
             .unwrap_or_else(PoisonError::into_inner)
             .take()
             .unwrap_or_else(|| Err(undecided().into()));
-        let (applied, decision) = match (applied, verdict) {
-            (Ok(Some(applied)), Ok(decision)) => (applied, decision),
+        let (applied, decided) = match (applied, verdict) {
+            (Ok(Some(applied)), Ok(decided)) => (applied, decided),
             (Ok(_), Err(not_admitted)) => return Ok(Err(not_admitted)),
             (Ok(None), Ok(_)) => return Ok(Err(undecided().into())),
             (Err(ApplyError::Conflict | ApplyError::Stale), _) => return Err(Contended),
@@ -227,8 +249,7 @@ impl Vestibule {
             },
             user: applied.user,
         };
-        // A new way in is seen at once by every session of the person.
-        if decision == LINKED {
+        if decided.concerns_others {
             self.inner.sessions.forget_all();
         }
         // What was just written need not be read for the request that follows.
@@ -243,7 +264,7 @@ impl Vestibule {
         Ok(Ok(Admitted {
             signed_in,
             session: token,
-            decision,
+            decided,
         }))
     }
 }
@@ -251,13 +272,18 @@ impl Vestibule {
 /// The world changed under each decision that was made.
 struct Contended;
 
-const LINKED: &str = "linked";
-
-fn word(act: &Act) -> &'static str {
-    match act {
-        Act::SignIn(_) => "signed_in",
-        Act::Create { .. } => "created",
-        Act::Link(_) => LINKED,
+impl Decided {
+    fn of(act: &Act, why: &'static str) -> Self {
+        let (word, concerns_others) = match act {
+            Act::SignIn(_) => ("signed_in", false),
+            Act::Create { evict, .. } => ("created", evict.is_some()),
+            Act::Link(_) => ("linked", true),
+        };
+        Self {
+            word,
+            why,
+            concerns_others,
+        }
     }
 }
 

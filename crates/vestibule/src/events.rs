@@ -20,7 +20,7 @@ pub(crate) fn login_succeeded(
     reference: Option<&Reference>,
     admitted: &Admitted,
 ) {
-    info!(event = "login.succeeded", provider = %provider.id, r#ref = reference.map(tracing::field::display), user_id = %admitted.signed_in.user.id, decision = admitted.decision);
+    info!(event = "login.succeeded", provider = %provider.id, r#ref = reference.map(tracing::field::display), user_id = %admitted.signed_in.user.id, decision = admitted.decided.word, why = admitted.decided.why);
 }
 
 /// Nobody is in yet: the owner of the verified address is asked.

@@ -97,6 +97,7 @@ struct Inner {
     keys: keys::KeyCache,
     verified_tokens: tokens::VerifiedTokens,
     redeeming: grants::Redeeming,
+    renewals: provider_tokens::Renewals,
     frontends: Vec<Arc<Frontend>>,
     /// In seconds.
     access_token_lifetime: i64,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 use vestibule_accounts::{
     Claim, EmailFact, HostedDomain, Identity, IdentityFacts, IdentityRecord, SessionKey,
-    SessionToken, SignedIn, StateHash, Timestamp, UnlinkError, UserId,
+    SessionToken, SignedIn, StateHash, Timestamp, UnlinkError, User, UserId,
 };
 use vestibule_oidc::{EmailClaim, Provider, VerifiedIdentity};
 
@@ -61,7 +61,8 @@ impl PendingLink {
                 EmailClaim::Verified(email) => Some(email.clone()),
                 EmailClaim::Unverified(_) | EmailClaim::Absent => None,
             },
-            name: identity.name().map(str::to_owned),
+            // A cookie of over 4,096 bytes is none.
+            name: identity.name().map(|name| name.chars().take(40).collect()),
             owner: *owner.as_bytes(),
             return_to,
             since: now.micros(),
@@ -149,6 +150,14 @@ impl Vestibule {
             ));
         }
         let provider = pending.provider.clone();
+        // S61
+        self.provider(&provider).map_err(|_| {
+            Failure::new(
+                Code::ProviderDisabled,
+                "provider_disabled",
+                "the provider was taken out of the configuration while its identity waited",
+            )
+        })?;
         let admission = Admission {
             record: IdentityRecord {
                 issuer: pending.issuer,
@@ -194,6 +203,16 @@ impl Vestibule {
         ))
     }
 
+    /// Whether a person has another way in than this one. One of a provider that is configured no longer is none.
+    pub(crate) fn can_lose(&self, user: &User, all: &[Identity], one: &Identity) -> bool {
+        let is_way_in = |identity: &Identity| self.provider(&identity.record.provider).is_ok();
+        let mut others = all.iter().filter(|identity| {
+            (&identity.record.issuer, &identity.record.subject)
+                != (&one.record.issuer, &one.record.subject)
+        });
+        user.has_password || others.any(is_way_in)
+    }
+
     /// Takes a way in away from whoever is signed in; `false` where they had none there. What was kept of the provider's
     /// tokens is given back. `subject` where the person has several at this provider.
     ///
@@ -208,19 +227,16 @@ impl Vestibule {
         self.check_fresh(signed_in)?;
         let user = signed_in.user.id;
         for _ in 0..READINGS {
-            let Some(account) = self
-                .inner
-                .store
-                .user(user)
-                .await?
-                .map(|user| user.account())
-            else {
+            let Some(person) = self.inner.store.user(user).await? else {
                 return Ok(false);
             };
             let identities = self.inner.store.identities(user).await?;
             let Some(identity) = the_one(&identities, provider, subject)? else {
                 return Ok(false);
             };
+            if !self.can_lose(&person, &identities, identity) {
+                return Err(last_method());
+            }
             let (issuer, subject) = (
                 identity.record.issuer.clone(),
                 identity.record.subject.clone(),
@@ -228,7 +244,7 @@ impl Vestibule {
             let unlinked = self
                 .inner
                 .store
-                .unlink(account, issuer, subject, self.now())
+                .unlink(person.account(), issuer, subject, self.now())
                 .await;
             self.inner.sessions.forget_all();
             match unlinked {
@@ -240,13 +256,7 @@ impl Vestibule {
                     }
                     return Ok(true);
                 }
-                Err(UnlinkError::LastMethod) => {
-                    return Err(Failure::new(
-                        Code::LastMethod,
-                        "last_method",
-                        "it is the account's last way in",
-                    ));
-                }
+                Err(UnlinkError::LastMethod) => return Err(last_method()),
                 Err(UnlinkError::Stale) => {}
                 Err(UnlinkError::Store(error)) => return Err(error.into()),
                 Err(error) => {
@@ -264,6 +274,14 @@ impl Vestibule {
             "the account changed three times while a way in was taken away",
         ))
     }
+}
+
+fn last_method() -> Failure {
+    Failure::new(
+        Code::LastMethod,
+        "last_method",
+        "it is the account's last way in, among the providers that are configured",
+    )
 }
 
 /// The identity that is meant.

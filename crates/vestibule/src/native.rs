@@ -200,7 +200,11 @@ impl Vestibule {
             })?;
 
         // Who is that to us?
-        let previous = request.session.as_ref().map(SessionToken::hash);
+        // A front end gets tokens; the browser, if it is one, stays signed in as it is.
+        let previous = match frontend {
+            Some(_) => None,
+            None => request.session.as_ref().map(SessionToken::hash),
+        };
         let errand = Errand::SignIn {
             previous,
             connects: None,

@@ -1,13 +1,16 @@
 //! What a provider gave for its own interfaces, kept where `keep_tokens` says so: sealed in the database, renewed when it
 //! is asked for, given back when its way in is taken away.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use vestibule_accounts::{IdentityRecord, ProviderTokens, Timestamp, UserId};
-use vestibule_oidc::{AccessToken, Provider, RefreshToken, TokenError, TokenSet, VerifiedIdentity};
+use vestibule_oidc::{
+    AccessToken, Metadata, Provider, RefreshToken, TokenError, TokenSet, VerifiedIdentity,
+};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::Vestibule;
@@ -17,12 +20,17 @@ use crate::seal::Purpose;
 
 /// How long before its end an access token is renewed, in seconds.
 const EARLY_SECONDS: i64 = 60;
-/// How long one of several processes may take to renew a token, in seconds; then another may.
-const LEASE_SECONDS: i64 = 15;
+/// How long one of several servers may take to renew a token, in seconds; then another may. Much longer than a renewal
+/// takes, as the clocks of two servers differ.
+const LEASE_SECONDS: i64 = 30;
 /// How long a request to the provider may take.
 const DEADLINE: Duration = Duration::from_secs(8);
-/// How often whoever waits for another's renewal looks.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long a request of ours waits for a renewal, by whomever.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// How often whoever waits for another server's renewal looks.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often a renewed token is written again when the database refuses.
+const WRITES: u32 = 20;
 /// The most that is kept, in bytes.
 const MAX_KEPT: usize = 48 * 1024;
 
@@ -34,11 +42,29 @@ pub(crate) struct ProviderToken {
     pub(crate) scope: Option<String>,
 }
 
-/// What is sealed. The identity stands in it: a row that was moved to somebody else opens for nobody.
+/// The renewals of this process: of all who ask for one person, one asks the database and the provider.
+#[derive(Debug, Default)]
+pub(crate) struct Renewals(Mutex<HashMap<UserId, Arc<tokio::sync::Mutex<()>>>>);
+
+impl Renewals {
+    fn of(&self, user: UserId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // What nobody waits for is nobody's turn.
+        all.retain(|_, turn| Arc::strong_count(turn) > 1);
+        all.entry(user).or_default().clone()
+    }
+}
+
+/// What is sealed. The identity stands in it: a row that was moved to somebody else opens for nobody. So does our client
+/// at the provider: what one gave is shown to no other that took over its name.
 #[derive(Deserialize, Serialize, Zeroize, ZeroizeOnDrop)]
 struct Kept {
     issuer: String,
     subject: String,
+    provider: String,
+    /// As configured: one text for all tenants.
+    provider_issuer: String,
+    client_id: String,
     access_token: String,
     refresh_token: Option<String>,
     /// Seconds since 1970.
@@ -48,6 +74,7 @@ struct Kept {
 
 impl Kept {
     fn new(
+        provider: &Provider,
         (issuer, subject): (&str, &str),
         tokens: &TokenSet,
         refresh_token: Option<&str>,
@@ -56,6 +83,9 @@ impl Kept {
         Self {
             issuer: issuer.to_owned(),
             subject: subject.to_owned(),
+            provider: provider.id.as_str().to_owned(),
+            provider_issuer: provider.issuer.as_str().to_owned(),
+            client_id: provider.client_id.clone(),
             access_token: tokens.access_token.expose().to_owned(),
             // RFC 6749 section 6: where none comes, the old one stays.
             refresh_token: tokens
@@ -69,6 +99,13 @@ impl Kept {
                 .map(|seconds| now.seconds().saturating_add(seconds)),
             scope: tokens.scope.clone(),
         }
+    }
+
+    /// Whether it came of this provider, as it is configured now.
+    fn is_of(&self, provider: &Provider) -> bool {
+        self.provider == provider.id.as_str()
+            && self.provider_issuer == provider.issuer.as_str()
+            && self.client_id == provider.client_id
     }
 
     fn is_live(&self, now: Timestamp, early: i64) -> bool {
@@ -108,28 +145,29 @@ impl Vestibule {
             return Ok(None);
         }
         let (issuer, subject) = (identity.issuer(), identity.subject());
-        // Many give a refresh token with the first consent alone, and it stays good.
-        let earlier = match tokens.refresh_token {
-            Some(_) => None,
-            None => self.kept_of(issuer, subject).await?,
-        };
-        let refresh_token = earlier
-            .as_ref()
-            .and_then(|kept| kept.refresh_token.as_deref());
-        let sealed = self.seal_kept(&Kept::new(
-            (issuer, subject),
-            tokens,
-            refresh_token,
-            self.now(),
-        ));
+        // Many give a refresh token with the first consent alone, and it stays good. What stands is left so: a renewal may
+        // be about to replace it.
+        if tokens.refresh_token.is_none()
+            && let Some((_, kept)) = self.row_of(issuer, subject).await?
+            && kept.refresh_token.is_some()
+            && kept.is_of(provider)
+        {
+            return Ok(None);
+        }
+        let kept = Kept::new(provider, (issuer, subject), tokens, None, self.now());
+        let sealed = self.seal_kept(&kept);
         if sealed.is_none() {
             tracing::warn!(event = "provider_tokens.too_long", provider = %provider.id, max = MAX_KEPT);
         }
         Ok(sealed)
     }
 
-    /// What is kept for an identity by now.
-    async fn kept_of(&self, issuer: &str, subject: &str) -> Result<Option<Kept>, Failure> {
+    /// What is kept for an identity by now, and its row.
+    async fn row_of(
+        &self,
+        issuer: &str,
+        subject: &str,
+    ) -> Result<Option<(ProviderTokens, Kept)>, Failure> {
         let (store, now) = (&self.inner.store, self.now());
         let known = store
             .known(issuer.to_owned(), subject.to_owned(), None, now)
@@ -138,10 +176,13 @@ impl Vestibule {
             return Ok(None);
         };
         let rows = store.provider_tokens(account.user).await?;
-        Ok(rows
-            .iter()
-            .find(|row| row.issuer == issuer && row.subject == subject)
-            .and_then(|row| self.open_kept(issuer, subject, &row.sealed)))
+        let row = rows
+            .into_iter()
+            .find(|row| row.issuer == issuer && row.subject == subject);
+        Ok(row.and_then(|row| {
+            let kept = self.open_kept(issuer, subject, &row.sealed)?;
+            Some((row, kept))
+        }))
     }
 
     fn seal_kept(&self, kept: &Kept) -> Option<Vec<u8>> {
@@ -168,7 +209,9 @@ impl Vestibule {
         provider: &str,
     ) -> Result<Option<ProviderToken>, Failure> {
         let provider = self.provider(provider)?;
-        let until = Instant::now() + Duration::from_secs(LEASE_SECONDS.unsigned_abs());
+        let until = Instant::now() + PATIENCE;
+        let turn = self.inner.renewals.of(user);
+        let mut its_turn = None;
         loop {
             let now = self.now();
             let Some((row, kept)) = self.kept_row(user, &provider).await? else {
@@ -184,6 +227,14 @@ impl Vestibule {
                 }
                 return Err(ended("no_refresh_token"));
             };
+            // First among those who ask here, then among the servers.
+            if its_turn.is_none() {
+                let waited = tokio::time::timeout_at(until, turn.lock()).await;
+                its_turn = Some(waited.map_err(|_| renewed_elsewhere())?);
+                continue;
+            }
+            // Before the lease, which is for what follows alone.
+            let metadata = self.inner.remote.metadata(&provider).await?;
             let lease = self.inner.store.lease_provider_tokens(
                 row.issuer.clone(),
                 row.subject.clone(),
@@ -192,12 +243,12 @@ impl Vestibule {
                 now,
             );
             if lease.await? {
-                let renewed = self.renew(&provider, &row, refresh_token).await;
-                return match renewed {
+                let renewed = self.renew(&provider, metadata, &row, refresh_token);
+                return match renewed.await {
                     Ok(token) => Ok(Some(token)),
-                    // It does not answer, and the old one is still good for a little.
+                    // The old one is still good for a little.
                     Err(failure)
-                        if failure.code == Code::ProviderUnavailable && kept.is_live(now, 0) =>
+                        if failure.code != Code::ReauthRequired && kept.is_live(self.now(), 0) =>
                     {
                         Ok(Some(kept.token()))
                     }
@@ -205,11 +256,7 @@ impl Vestibule {
                 };
             }
             if Instant::now() >= until {
-                return Err(Failure::new(
-                    Code::ProviderUnavailable,
-                    "renewal_elsewhere",
-                    "another request renews the token and has not come to an end within 15 seconds",
-                ));
+                return Err(renewed_elsewhere());
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -221,6 +268,9 @@ impl Vestibule {
         user: UserId,
         provider: &Provider,
     ) -> Result<Option<(ProviderTokens, Kept)>, Failure> {
+        if !provider.keep_tokens {
+            return Ok(None);
+        }
         let rows = self.inner.store.provider_tokens(user).await?;
         let Some(row) = rows
             .into_iter()
@@ -229,9 +279,30 @@ impl Vestibule {
             return Ok(None);
         };
         match self.open_kept(&row.issuer, &row.subject, &row.sealed) {
-            Some(kept) => Ok(Some((row, kept))),
+            Some(kept) if kept.is_of(provider) => {
+                self.seal_anew(&row, &kept).await?;
+                Ok(Some((row, kept)))
+            }
+            Some(_) => Err(ended("given_to_another_client")),
             None => Err(ended("sealed_with_another_secret")),
         }
+    }
+
+    /// Seals anew what the previous secret had sealed, so that it can be taken out. The row that was read is out of date
+    /// then, and whoever renews by it reads again.
+    async fn seal_anew(&self, row: &ProviderTokens, kept: &Kept) -> Result<(), Failure> {
+        if self.inner.sealer.is_current(Purpose::AtRest, &row.sealed) {
+            return Ok(());
+        }
+        let sealed = self.seal_kept(kept);
+        if sealed.is_some() {
+            let (issuer, subject) = (row.issuer.clone(), row.subject.clone());
+            self.inner
+                .store
+                .replace_provider_tokens(issuer, subject, row.version, sealed, self.now())
+                .await?;
+        }
+        Ok(())
     }
 
     /// Asks the provider for a new access token and keeps what comes (RFC 6749 section 6). In a task of its own: a browser
@@ -239,34 +310,47 @@ impl Vestibule {
     async fn renew(
         &self,
         provider: &Arc<Provider>,
+        metadata: Arc<Metadata>,
         row: &ProviderTokens,
         refresh_token: &str,
     ) -> Result<ProviderToken, Failure> {
         let (vestibule, provider, row) = (self.clone(), provider.clone(), row.clone());
         let refresh_token = RefreshToken::new(refresh_token.to_owned());
         let task = tokio::spawn(async move {
-            let answer = vestibule.ask_anew(&provider, &refresh_token).await;
-            let now = vestibule.now();
+            let answer = vestibule
+                .ask_anew(&provider, &metadata, &refresh_token)
+                .await;
             let (sealed, outcome) = match answer {
                 Ok(tokens) => {
                     let whose = (row.issuer.as_str(), row.subject.as_str());
-                    let kept = Kept::new(whose, &tokens, Some(refresh_token.expose()), now);
-                    (vestibule.seal_kept(&kept), Ok(kept.token()))
+                    let earlier = Some(refresh_token.expose());
+                    let kept = Kept::new(&provider, whose, &tokens, earlier, vestibule.now());
+                    (vestibule.seal_kept(&kept), Ok(kept))
                 }
                 // The provider has ended it. What is of no use is not kept.
                 Err(failure) if failure.code == Code::ReauthRequired => (None, Err(failure)),
-                Err(failure) => {
-                    // What was sealed stays; the next request may try at once.
-                    (Some(row.sealed.clone()), Err(failure))
-                }
+                // What was sealed stays; the next request may try at once.
+                Err(failure) => (Some(row.sealed.clone()), Err(failure)),
             };
-            let (issuer, subject) = (row.issuer.clone(), row.subject.clone());
-            vestibule
-                .inner
-                .store
-                .replace_provider_tokens(issuer, subject, row.version, sealed, now)
-                .await?;
-            outcome
+            let mut row = row;
+            while !vestibule.write_renewed(&row, sealed.clone()).await? {
+                let used = refresh_token.expose();
+                row = match vestibule.row_of(&row.issuer, &row.subject).await? {
+                    // The same, sealed anew.
+                    Some((row, kept)) if kept.refresh_token.as_deref() == Some(used) => row,
+                    // A sign-in brought others.
+                    Some(_) => break,
+                    // Its way in was taken away meanwhile: what came just now is given back as the rest was.
+                    None => {
+                        if let Ok(kept) = &outcome {
+                            vestibule.give_back_set(&provider, &kept.token_set()).await;
+                        }
+                        return Err(ended("taken_away"));
+                    }
+                };
+            }
+            let kept = outcome?;
+            Ok(kept.token())
         });
         task.await.unwrap_or_else(|_| {
             Err(Failure::new(
@@ -277,21 +361,39 @@ impl Vestibule {
         })
     }
 
+    /// Writes what a renewal brought; `false` where somebody wrote in between. The provider may take the old refresh token
+    /// no more: while the lease lasts, a database that refuses is asked again.
+    async fn write_renewed(
+        &self,
+        row: &ProviderTokens,
+        sealed: Option<Vec<u8>>,
+    ) -> Result<bool, Failure> {
+        let mut writes = 0;
+        loop {
+            let (issuer, subject) = (row.issuer.clone(), row.subject.clone());
+            let written = self
+                .inner
+                .store
+                .replace_provider_tokens(issuer, subject, row.version, sealed.clone(), self.now())
+                .await;
+            writes += 1;
+            match written {
+                Ok(written) => return Ok(written),
+                Err(error) if writes == WRITES => return Err(error.into()),
+                Err(_) => tokio::time::sleep(LOOK_EVERY).await,
+            }
+        }
+    }
+
     async fn ask_anew(
         &self,
         provider: &Arc<Provider>,
+        metadata: &Metadata,
         refresh_token: &RefreshToken,
     ) -> Result<TokenSet, Failure> {
-        let metadata = self.inner.remote.metadata(provider).await?;
         let request = provider
-            .refresh_request(&metadata, refresh_token, self.fresh())
-            .map_err(|error| {
-                Failure::new(
-                    Code::ProviderMisconfigured,
-                    "client_assertion",
-                    error.to_string(),
-                )
-            })?;
+            .refresh_request(metadata, refresh_token, self.fresh())
+            .map_err(|error| unsigned(&error))?;
         let _permit = self.inner.rate.token_request(&provider.id)?;
         let received = self
             .inner
@@ -305,30 +407,38 @@ impl Vestibule {
     }
 
     /// Gives tokens back to their provider (RFC 7009). They are forgotten here already; where the provider does not take
-    /// them back, that is the operator's to know and nobody's to wait for.
+    /// them back within some seconds, that is the operator's to know.
     pub(crate) async fn give_back(&self, record: &IdentityRecord, sealed: &[u8]) {
         let Ok(provider) = self.provider(&record.provider) else {
             return;
         };
-        let Some(kept) = self.open_kept(&record.issuer, &record.subject, sealed) else {
-            return;
-        };
-        if let Err(failure) = self.revoke_at(&provider, &kept.token_set()).await {
-            events::not_revoked(provider.id.as_str(), &failure);
+        match self.open_kept(&record.issuer, &record.subject, sealed) {
+            Some(kept) if kept.is_of(&provider) => {
+                self.give_back_set(&provider, &kept.token_set()).await;
+            }
+            _ => {}
         }
+    }
+
+    async fn give_back_set(&self, provider: &Arc<Provider>, tokens: &TokenSet) {
+        let revoked = tokio::time::timeout(DEADLINE, self.revoke_at(provider, tokens)).await;
+        let failure = match revoked {
+            Ok(Ok(())) => return,
+            Ok(Err(failure)) => failure,
+            Err(_) => Failure::new(
+                Code::ProviderUnavailable,
+                "deadline",
+                "the provider did not answer within 8 seconds",
+            ),
+        };
+        events::not_revoked(provider.id.as_str(), &failure);
     }
 
     async fn revoke_at(&self, provider: &Arc<Provider>, tokens: &TokenSet) -> Result<(), Failure> {
         let metadata = self.inner.remote.metadata(provider).await?;
         let request = provider
             .revocation_request(&metadata, tokens, self.fresh())
-            .map_err(|error| {
-                Failure::new(
-                    Code::ProviderMisconfigured,
-                    "client_assertion",
-                    error.to_string(),
-                )
-            })?;
+            .map_err(|error| unsigned(&error))?;
         let Some(request) = request else {
             return Err(Failure::new(
                 Code::ProviderMisconfigured,
@@ -350,6 +460,22 @@ impl Vestibule {
             )),
         }
     }
+}
+
+fn unsigned(error: &dyn core::fmt::Display) -> Failure {
+    Failure::new(
+        Code::ProviderMisconfigured,
+        "client_assertion",
+        format!("the proof of who we are cannot be signed: {error}"),
+    )
+}
+
+fn renewed_elsewhere() -> Failure {
+    Failure::new(
+        Code::ProviderUnavailable,
+        "renewal_elsewhere",
+        "another request renews the token and has not come to an end within 15 seconds",
+    )
 }
 
 fn ended(reason: &'static str) -> Failure {

@@ -17,6 +17,7 @@ use crate::error::Failure;
 use crate::grants::Redeeming;
 use crate::http::{HttpClient, Transport};
 use crate::keys::KeyCache;
+use crate::provider_tokens::Renewals;
 use crate::rate::RateLimits;
 use crate::remote::Remote;
 use crate::seal::Sealer;
@@ -337,6 +338,7 @@ impl Builder {
                 keys: KeyCache::default(),
                 verified_tokens: VerifiedTokens::default(),
                 redeeming: Redeeming::default(),
+                renewals: Renewals::default(),
                 frontends: config.frontends.into_iter().map(Arc::new).collect(),
                 access_token_lifetime: config.access_token_lifetime,
                 issuer,

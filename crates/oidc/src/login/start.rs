@@ -147,8 +147,8 @@ pub fn start(
     if let Some(login_hint) = &request.login_hint {
         set("login_hint", login_hint);
     }
-    if let Some(prompt) = request.prompt {
-        set("prompt", prompt.as_str());
+    if let Some(prompt) = prompt(provider, request.prompt) {
+        set("prompt", &prompt);
     }
     for (name, value) in &provider.authorization_params {
         set(name, value);
@@ -170,6 +170,25 @@ pub fn start(
         note: request.note.into_iter().take(MAX_NOTE).collect(),
     };
     (AuthorizationRequest { endpoint, params }, started)
+}
+
+/// What the provider shall ask for: what the login wants, and consent too where the provider gives no refresh token
+/// without it (OpenID Connect Core section 3.1.2.1: a list).
+fn prompt(provider: &Provider, wanted: Option<Prompt>) -> Option<String> {
+    let wanted = match wanted? {
+        Prompt::Login if provider.preset.quirks.no_prompt_login => Prompt::SelectAccount,
+        wanted => wanted,
+    };
+    let asks_consent = provider
+        .authorization_params
+        .iter()
+        .any(|(name, value)| name == "prompt" && value == "consent");
+    Some(match wanted {
+        Prompt::Login | Prompt::SelectAccount if asks_consent => {
+            format!("{} consent", wanted.as_str())
+        }
+        _ => wanted.as_str().to_owned(),
+    })
 }
 
 /// Why a pushed authorization request ends the login.

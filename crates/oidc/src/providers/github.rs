@@ -50,6 +50,7 @@ pub static PRESET: Preset = Preset {
         token_errors: &[
             ("incorrect_client_credentials", TokenFault::Client),
             ("bad_verification_code", TokenFault::Code),
+            ("bad_refresh_token", TokenFault::Code),
         ],
         numeric_subject: true,
         ..Quirks::NONE
@@ -59,6 +60,7 @@ pub static PRESET: Preset = Preset {
         sources: &[
             "https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/authorizing-oauth-apps",
             "https://docs.github.com/en/apps/oauth-apps/maintaining-oauth-apps/troubleshooting-oauth-app-access-token-request-errors",
+            "https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/refreshing-user-access-tokens",
             "https://docs.github.com/en/rest/users/emails",
             "https://github.blog/changelog/2025-07-14-pkce-support-for-oauth-and-github-app-authentication",
         ],

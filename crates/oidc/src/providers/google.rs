@@ -27,6 +27,8 @@ pub static PRESET: Preset = Preset {
     quirks: Quirks {
         offline_params: &[("access_type", "offline"), ("prompt", "consent")],
         refuses_embedded_browsers: true,
+        // Documented are none, consent and select_account.
+        no_prompt_login: true,
         ..Quirks::NONE
     },
     facts: Facts {

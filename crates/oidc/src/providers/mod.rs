@@ -267,6 +267,8 @@ pub struct Quirks {
     pub offline_params: &'static [(&'static str, &'static str)],
     /// A scope that makes it hand out a refresh token.
     pub offline_scope: Option<&'static str>,
+    /// It has no `prompt=login`; `select_account` is the nearest that it has.
+    pub no_prompt_login: bool,
     /// Its token response need not say `token_type`.
     pub token_type_may_lack: bool,
     /// What its own words for errors of the token endpoint mean.
@@ -293,6 +295,7 @@ impl Quirks {
         authorization_params: &[],
         offline_params: &[],
         offline_scope: None,
+        no_prompt_login: false,
         token_type_may_lack: false,
         token_errors: &[],
         refuses_embedded_browsers: false,

@@ -16,15 +16,37 @@ use super::resolve::Resolver;
 
 /// Every provider that is spoken of anywhere, in the order of their names.
 pub(super) fn all(read: &mut Resolver<'_>, public_url: &Url, http: &HttpPolicy) -> Vec<Provider> {
-    let mut all = Vec::new();
+    let mut all: Vec<Provider> = Vec::new();
     for name in read.provider_names() {
         let before = read.errors.len();
         let provider = one(read, &name, public_url, http);
+        if let Some(provider) = &provider {
+            refuse_borrowed_issuer(read, provider, &all);
+        }
         if read.errors.len() == before {
             all.extend(provider);
         }
     }
     all
+}
+
+/// Refuses two providers that share an issuer and are asked at different places: user 1 of the one would be user 1 of the
+/// other (S54, S55).
+fn refuse_borrowed_issuer(read: &mut Resolver<'_>, provider: &Provider, others: &[Provider]) {
+    let same = others
+        .iter()
+        .find(|other| other.issuer == provider.issuer && !other.is_asked_where(provider));
+    if let Some(other) = same {
+        read.wrong(
+            &format!("providers.{}.issuer", provider.id),
+            provider.issuer.as_str(),
+            format!(
+                "it is the issuer of providers.{} too, which is asked elsewhere",
+                other.id
+            ),
+            "give each its own issuer: whoever has the same subject at both would be one person",
+        );
+    }
 }
 
 fn one(

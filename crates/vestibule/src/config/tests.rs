@@ -999,3 +999,26 @@ fn what_a_back_end_shares_is_not_the_secret_that_seals() {
         "{text}"
     );
 }
+
+// S54, S55
+#[test]
+fn two_providers_that_are_asked_at_different_places_have_two_issuers() {
+    let provider = |name: &str, realm: &str, issuer: &str| {
+        format!(
+            "[providers.{name}]\nauthorization_endpoint = \"https://sso.example/{realm}/authorize\"\ntoken_endpoint = \"https://sso.example/{realm}/token\"\nprofile_endpoint = \"https://sso.example/{realm}/me\"\nsubject_claim = \"id\"\nclient_id = \"us\"\nclient_secret = \"hush\"\n{issuer}\n"
+        )
+    };
+    let issuer = "issuer = \"https://sso.example\"";
+    let both = |realm: &str, issuer: &str| {
+        let file = provider("one", "a", issuer) + &provider("two", realm, issuer);
+        load(&[], &file)
+    };
+    both("b", "").unwrap();
+    // Two clients at one place are at home in one issuer.
+    both("a", issuer).unwrap();
+    let refused = both("b", issuer).unwrap_err().to_string();
+    assert!(
+        refused.contains("providers.two.issuer") && refused.contains("providers.one"),
+        "{refused}"
+    );
+}

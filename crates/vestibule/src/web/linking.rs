@@ -10,6 +10,7 @@ use http::{HeaderMap, StatusCode, header};
 use serde_json::json;
 use url::form_urlencoded;
 use vestibule_accounts::SignedIn;
+use vestibule_oidc::Prompt;
 
 use crate::Vestibule;
 use crate::attempt::Errand;
@@ -80,6 +81,10 @@ async fn begin_link(
         session: session.hash(),
     };
     let mut start = login::parse_start(vestibule, form, errand)?;
+    // So that the person sees which account it will be: somebody else may have signed the browser in over there.
+    if start.prompt.is_none() && vestibule.provider(provider)?.is_openid() {
+        start.prompt = Some(Prompt::SelectAccount);
+    }
     if start.return_to.is_none() {
         start.return_to = login::own_page(vestibule, "/account");
     }
@@ -113,14 +118,36 @@ pub(super) async fn unlink(
     headers: HeaderMap,
     form: Result<String, StringRejection>,
 ) -> Response {
-    let form = form.unwrap_or_default();
     let page = wants_page(&headers);
-    match unlink_as_asked(&vestibule, &headers, &provider, &form).await {
+    let outcome = async {
+        let form = readable_form(&headers, form)?;
+        unlink_as_asked(&vestibule, &headers, &provider, &form).await
+    };
+    match outcome.await {
         Ok(()) => match page {
             Form::Page => see_other(&format!("{}/account", vestibule.inner.base_path)),
             Form::Problem => StatusCode::NO_CONTENT.into_response(),
         },
         Err(failure) => refuse(&vestibule, failure, page),
+    }
+}
+
+/// The fields of a request. What cannot be read may name another way in than the one that would go.
+fn readable_form(
+    headers: &HeaderMap,
+    body: Result<String, StringRejection>,
+) -> Result<String, Failure> {
+    let is_form = headers.get(header::CONTENT_TYPE).is_some_and(|kind| {
+        kind.as_bytes()
+            .starts_with(b"application/x-www-form-urlencoded")
+    });
+    match body {
+        Ok(body) if body.is_empty() || is_form => Ok(body),
+        _ => Err(Failure::new(
+            Code::BadRequest,
+            "body",
+            "the body is not application/x-www-form-urlencoded; its one field is subject",
+        )),
     }
 }
 
@@ -286,6 +313,16 @@ pub(super) async fn answered(
 /// The identity that waits in this browser.
 pub(super) fn pending(vestibule: &Vestibule, headers: &HeaderMap) -> Option<PendingLink> {
     vestibule.pending_link(vestibule.inner.cookies.link(headers)?)
+}
+
+/// Whoever signed in or out is not the one who was asked.
+pub(super) fn drop_pending(vestibule: &Vestibule, headers: &HeaderMap, response: &mut Response) {
+    let cookies = vestibule.inner.cookies;
+    if cookies.link(headers).is_some() {
+        response
+            .headers_mut()
+            .append(header::SET_COOKIE, cookies.clear_link());
+    }
 }
 
 /// Where the owner signs in first.

@@ -48,6 +48,7 @@ pub(super) async fn begin(
     let mut reply_to = None;
     let outcome = async {
         vestibule.inner.rate.check(Route::LoginStart, client)?;
+        refuse_no_document(&vestibule, &provider, &headers)?;
         embedded::refuse(&vestibule, &provider, &headers)?;
         let request = front_end_request(&vestibule, &query, &mut reply_to)?;
         let errand = Errand::SignIn {
@@ -80,6 +81,25 @@ pub(super) async fn begin(
     };
     set_flow(&vestibule, &headers, &begun, &mut response);
     response
+}
+
+/// Refuses a start that another site makes without the person going anywhere, where the attempt's cookie would be taken
+/// from it: image after image, it would fill the browser's cookies until no server takes them.
+fn refuse_no_document(
+    vestibule: &Vestibule,
+    provider: &str,
+    headers: &HeaderMap,
+) -> Result<(), Failure> {
+    let is = |name: &str, value: &str| headers.get(name).is_some_and(|said| said == value);
+    let is_elsewhere = is("sec-fetch-site", "cross-site") || is("sec-fetch-site", "same-site");
+    if !answers_by_form(vestibule, provider) || !is_elsewhere || is("sec-fetch-dest", "document") {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Code::BadRequest,
+        "no_document",
+        "another site loads a login start as something else than a page",
+    ))
 }
 
 /// Binds an attempt to this browser.
@@ -404,6 +424,7 @@ pub(super) async fn logout(State(vestibule): State<Vestibule>, headers: HeaderMa
                 Form::Problem => StatusCode::NO_CONTENT.into_response(),
             };
             response.headers_mut().append(header::SET_COOKIE, clear);
+            linking::drop_pending(&vestibule, &headers, &mut response);
             response
         }
         Err(failure) => {

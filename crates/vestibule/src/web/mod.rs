@@ -137,7 +137,8 @@ impl Vestibule {
             )
             .route(
                 "/users/me/providers/{provider}/token",
-                get(native::provider_token),
+                // HEAD would renew a token that nobody gets.
+                get(native::provider_token).head(answer::method_not_allowed),
             );
         self.edged(routes, Edge::guarding(self))
     }

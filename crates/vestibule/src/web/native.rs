@@ -16,7 +16,7 @@ use crate::rate::Route;
 use super::answer::{Answer, Form};
 use super::extract::CurrentSession;
 use super::login::{Client, Named};
-use super::oauth;
+use super::{linking, oauth};
 
 /// The body of `POST /auth/{provider}/id-token`.
 #[derive(Deserialize)]
@@ -65,14 +65,12 @@ pub(super) async fn id_token(
     let cookies = vestibule.inner.cookies;
     let outcome = async {
         vestibule.inner.rate.check(Route::Callback, client)?;
-        let Json(body) = body.map_err(|rejection| {
+        // Not what the rejection says: it may quote the token.
+        let Json(body) = body.map_err(|_| {
             Failure::new(
                 Code::BadRequest,
                 "body",
-                format!(
-                    "the body is not JSON with id_token and nonce: {}",
-                    rejection.body_text()
-                ),
+                "the body is not a JSON object with the texts id_token and nonce, sent as application/json",
             )
         })?;
         let request = NativeRequest {
@@ -102,6 +100,7 @@ pub(super) async fn id_token(
             .headers_mut()
             .append(header::SET_COOKIE, cookies.clear_nonce());
     }
+    linking::drop_pending(&vestibule, &headers, &mut response);
     response
 }
 
@@ -109,8 +108,18 @@ pub(super) async fn id_token(
 pub(super) async fn provider_token(
     State(vestibule): State<Vestibule>,
     Named(provider): Named,
+    headers: HeaderMap,
     session: CurrentSession,
 ) -> Response {
+    // S30: not for a script in a browser, which asks the back end for what it needs.
+    if headers.contains_key("sec-fetch-site") {
+        let failure = Failure::new(
+            Code::Forbidden,
+            "asked_by_a_browser",
+            "a script in a browser asks for a provider's token; the application's own back end does, with the person's session or token",
+        );
+        return Answer::failed(&vestibule, failure, Form::Problem).into_response();
+    }
     let CurrentSession(session) = session;
     let outcome = vestibule.provider_token(session.user.id, &provider).await;
     match outcome {

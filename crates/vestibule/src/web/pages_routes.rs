@@ -145,6 +145,7 @@ pub(super) async fn sign_out_now(
             );
             let mut response = see_other(&target);
             response.headers_mut().append(header::SET_COOKIE, clear);
+            linking::drop_pending(&vestibule, &headers, &mut response);
             response
         }
         Err(failure) => Answer::failed(&vestibule, failure, Form::Page)
@@ -171,7 +172,6 @@ pub(super) async fn account(
             (identity, provider)
         })
         .collect();
-    let can_lose_one = identities.len() > 1 || user.has_password;
     let more_ways: Vec<MoreWays<'_>> = vestibule
         .inner
         .providers
@@ -197,7 +197,7 @@ pub(super) async fn account(
             email: identity.record.email.as_deref(),
             email_verified: identity.record.email_verified,
             subject: &identity.record.subject,
-            unlink_action: can_lose_one.then(|| {
+            unlink_action: vestibule.can_lose(&user, &identities, identity).then(|| {
                 format!(
                     "{}/auth/{}/unlink",
                     vestibule.inner.base_path, identity.record.provider
