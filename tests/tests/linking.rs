@@ -443,6 +443,42 @@ async fn a_program_of_our_own_pages_adds_a_way_in_too() {
 
 // S63
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_came_in_by_a_way_that_is_taken_away_is_out_and_finishes_nothing() {
+    let two = Two::start().await;
+    let mut alice = two.alice().await;
+    add(&mut alice, "acme", ALICE).await;
+    let mut at_google = two.alice().await;
+
+    // Somebody who has her account at Acme begins to add a way in of their own.
+    let mut intruder = two.browser();
+    intruder.sign_in_at("acme", ALICE).await;
+    assert_eq!(who(&mut intruder).await, who(&mut alice).await);
+    let token = intruder.post("/auth/session/token").await.json();
+    let token = token["access_token"].as_str().unwrap().to_owned();
+    let url = begin_link(&mut intruder, "acme").await;
+    let callback = intruder.at_provider(&url, "mallory@acme.example").await;
+
+    alice.post("/auth/acme/unlink").await;
+    assert_eq!(intruder.get_json("/users/me").await.status, 401);
+    let bearer = Request::get("/users/me")
+        .header(header::AUTHORIZATION, format!("Bearer {token}"))
+        .body(Body::empty())
+        .unwrap();
+    let refused = two.browser().send(bearer).await;
+    assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+    let refused = intruder.get(&callback).await;
+    assert_eq!(refused.code(), "session_expired");
+    assert_eq!(reason_of(&refused.reference()), "session_of_link_over");
+
+    // Her own session began there too, and goes on; so does the one of the other provider.
+    for browser in [&mut alice, &mut at_google] {
+        assert_eq!(who(browser).await.1.len(), 1);
+    }
+    assert_eq!(two.app.count("sessions"), 2);
+}
+
+// S63
+#[tokio::test(flavor = "multi_thread")]
 async fn ways_in_are_changed_in_the_first_five_minutes_of_a_session_alone() {
     let two = Two::start().await;
     let mut browser = two.alice().await;

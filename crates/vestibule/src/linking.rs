@@ -207,6 +207,7 @@ impl Vestibule {
     ) -> Result<bool, Failure> {
         self.check_fresh(signed_in)?;
         let user = signed_in.user.id;
+        let keep = Some(signed_in.session.id);
         for _ in 0..READINGS {
             let Some(account) = self
                 .inner
@@ -228,7 +229,7 @@ impl Vestibule {
             let unlinked = self
                 .inner
                 .store
-                .unlink(account, issuer, subject, self.now())
+                .unlink(account, issuer, subject, keep, self.now())
                 .await;
             self.inner.sessions.forget_all();
             match unlinked {

@@ -74,7 +74,7 @@ statements! {
     insert_identity = "INSERT INTO vestibule.identities (issuer, subject, user_id, provider, email, email_verified, name, picture, created_at, last_used_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)";
     update_identity = "UPDATE vestibule.identities SET provider = $4, email = $5, email_verified = $6, name = $7, picture = $8, last_used_at = $9 WHERE issuer = $1 AND subject = $2 AND user_id = $3";
     select_identities = "SELECT user_id, issuer, subject, provider, email, email_verified, name, picture, created_at, last_used_at FROM vestibule.identities WHERE user_id = $1 ORDER BY created_at, issuer, subject";
-    delete_identity = "DELETE FROM vestibule.identities WHERE user_id = $1 AND issuer = $2 AND subject = $3";
+    delete_identity = "DELETE FROM vestibule.identities WHERE user_id = $1 AND issuer = $2 AND subject = $3 RETURNING provider";
     has_identity = "SELECT EXISTS (SELECT 1 FROM vestibule.identities WHERE user_id = $1 AND issuer = $2 AND subject = $3)";
     upsert_provider_tokens = "INSERT INTO vestibule.provider_tokens AS tokens (issuer, subject, sealed, version) VALUES ($1, $2, $3, $4) ON CONFLICT (issuer, subject) DO UPDATE SET sealed = excluded.sealed, version = greatest(tokens.version + 1, excluded.version), lease_until = NULL, lessee = NULL";
     select_provider_tokens = "SELECT tokens.issuer, tokens.subject, identities.provider, tokens.sealed, tokens.version FROM vestibule.users AS users JOIN vestibule.identities AS identities ON identities.user_id = users.id JOIN vestibule.provider_tokens AS tokens ON tokens.issuer = identities.issuer AND tokens.subject = identities.subject WHERE users.id = $1 AND users.is_active ORDER BY identities.last_used_at DESC, tokens.issuer, tokens.subject";
@@ -99,6 +99,7 @@ statements! {
     touch_session = "UPDATE vestibule.sessions SET last_seen_at = greatest(last_seen_at, $2) WHERE id = $1 AND expires_at > $2 AND last_seen_at + idle_seconds * 1000000 > $2";
     delete_session = "DELETE FROM vestibule.sessions WHERE hash = $1 RETURNING id";
     delete_sessions_of = "DELETE FROM vestibule.sessions WHERE user_id = $1";
+    delete_sessions_at = "DELETE FROM vestibule.sessions WHERE user_id = $1 AND provider = $2 AND id IS DISTINCT FROM $3";
     prune_sessions = "DELETE FROM vestibule.sessions WHERE hash = ANY (ARRAY(SELECT hash FROM vestibule.sessions WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))";
 
     insert_code = "INSERT INTO vestibule.codes (hash, session, client_id, redirect_uri, code_challenge, expires_at) VALUES ($1, $2, $3, $4, $5, $6)";

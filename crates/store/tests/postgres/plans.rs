@@ -252,7 +252,7 @@ async fn verbs(report: &mut Report, store: &PostgresStore, number: u32) {
             .unwrap()
     );
     let (issuer, subject) = identity();
-    let unlinked = store.unlink(account, issuer, subject, NOW);
+    let unlinked = store.unlink(account, issuer, subject, Some(next.session.id), NOW);
     let unlinked = report.note("unlink", unlinked).await;
     assert!(unlinked.unwrap().is_some());
 
