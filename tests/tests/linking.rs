@@ -398,6 +398,8 @@ async fn somebody_signed_in_adds_a_way_in_and_gets_another_session() {
 async fn a_program_of_our_own_pages_adds_a_way_in_too() {
     let two = Two::start().await;
     let mut browser = two.alice().await;
+    // Ways in are listed the oldest first.
+    two.app.clock.advance_seconds(1);
     let begun = browser.send(json(Method::POST, "/auth/acme/link")).await;
     assert_eq!(begun.status, StatusCode::OK);
     let url = begun.json()["authorization_url"]
