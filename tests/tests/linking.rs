@@ -659,6 +659,38 @@ async fn an_account_is_joined_by_address_where_the_operator_says_so_and_the_prov
     assert_eq!(two.app.count("identities"), 1);
 }
 
+// S56
+#[tokio::test(flavor = "multi_thread")]
+async fn a_way_in_that_its_user_took_away_comes_back_by_that_user_s_word_alone() {
+    let two = Two::with(
+        "linking = \"verified\"",
+        "authoritative_for = [\"example.com\"]",
+    )
+    .await;
+    let mut alice = two.alice().await;
+    let joined = two.browser().sign_in_at("acme", ALICE).await;
+    assert!(joined.location().ends_with("/account"), "{joined:?}");
+    assert_eq!(who(&mut alice).await.1.len(), 2);
+
+    alice.post("/auth/acme/unlink").await;
+    assert_eq!(who(&mut alice).await.1.len(), 1);
+    let mut browser = two.browser();
+    let asked = browser.sign_in_at("acme", ALICE).await;
+    assert!(asked.location().contains("/login?"), "{asked:?}");
+    assert!(browser.session().is_none());
+    assert_eq!(who(&mut alice).await.1.len(), 1);
+    assert_eq!(two.app.count("taken_away"), 1);
+
+    // She says yes, and it is a way in as before.
+    browser.sign_in(ALICE).await;
+    browser.post_form("/link", "answer=connect").await;
+    assert_eq!(who(&mut browser).await.1.len(), 2);
+    assert_eq!(two.app.count("taken_away"), 0);
+    let back = two.browser().sign_in_at("acme", ALICE).await;
+    assert!(back.location().ends_with("/account"), "{back:?}");
+    assert_eq!(two.app.count("users"), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_front_end_s_bearer_token_takes_a_way_in_away_and_adds_none() {
     let two = Two::start().await;

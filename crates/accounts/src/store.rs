@@ -304,7 +304,8 @@ pub trait Store: Send + Sync + 'static {
     /// not that user's. Never the last way in; a password is one. A user who is disabled is [`UnlinkError::Stale`].
     ///
     /// Whoever came in by it is out: every session of the user ends that began at the identity's provider, with all that
-    /// hangs on it. Only `keep` stays, the session of the person who asks.
+    /// hangs on it. Only `keep` stays, the session of the person who asks. From then on the identity is
+    /// [`Known::taken_away`], until a sign-in links it to the user again that requires a session of that user.
     fn unlink(
         &self,
         account: Account,

@@ -143,6 +143,7 @@ macro_rules! conformance_tests {
             a_refused_sign_in_changes_nothing_that_is_kept
             an_unlinked_identity_takes_what_was_kept_with_it
             a_refused_unlink_leaves_what_is_kept
+            an_identity_that_its_user_took_away_is_known_as_that
             what_is_kept_is_leased_to_one_of_fifty
             a_lease_is_taken_over_at_its_end
             a_late_replacement_after_a_takeover_is_refused
@@ -341,6 +342,7 @@ pub async fn what_is_known_is_the_identity_the_owner_and_the_claimant(store: Arc
             owner: None,
             claimant: Some(bob.account()),
             invited: false,
+            taken_away: false,
         }
     );
     assert_eq!(
@@ -350,6 +352,7 @@ pub async fn what_is_known_is_the_identity_the_owner_and_the_claimant(store: Arc
             owner: Some(ann.account()),
             claimant: None,
             invited: false,
+            taken_away: false,
         }
     );
     assert_eq!(ask("nobody", "no@x.example").await, Known::default());
@@ -360,6 +363,7 @@ pub async fn what_is_known_is_the_identity_the_owner_and_the_claimant(store: Arc
             owner: None,
             claimant: None,
             invited: false,
+            taken_away: false,
         }
     );
 }

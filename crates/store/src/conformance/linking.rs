@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use vestibule_accounts::{
-    Act, ApplyError, ProviderTokens, SessionHash, SignIn, Store, Timestamp, UnlinkError, Unlinked,
-    User,
+    Act, ApplyError, Decide, Known, ProviderTokens, SessionHash, SignIn, Store, Timestamp,
+    UnlinkError, Unlinked, User,
 };
 
 use super::{
-    DAY, ISSUER, NOW, at_once, bytes, create, created, everyone, known, linked, lives, record,
-    refused, sign_in,
+    DAY, ISSUER, NOW, admitted, at_once, bytes, create, created, email, everyone, known, linked,
+    lives, record, refused, sign_in,
 };
 
 /// A link to this user that needs this session.
@@ -315,6 +315,74 @@ pub async fn a_refused_unlink_leaves_what_is_kept(store: Arc<dyn Store>) {
     store.set_active(ann.id, true, NOW).await.unwrap();
     assert_eq!(store.identities(ann.id).await.unwrap().len(), 2);
     assert_eq!(kept(&store, &ann).await, before);
+}
+
+// S56
+/// What a user took away is known as that to the decision about the address of that user, and about no other; and is there
+/// to be added again.
+pub async fn an_identity_that_its_user_took_away_is_known_as_that(store: Arc<dyn Store>) {
+    let (ann, session) = created(&store, "ann", Some("ann@x.example")).await;
+    let (bob, of_bob) = created(&store, "bob", Some("bob@x.example")).await;
+    let (ann, _) = linked(&store, &ann, "work").await;
+    let taken = async |subject: &str, address: &str| {
+        let key = email(address).key().clone();
+        let known = store.known(ISSUER.into(), subject.into(), Some(key), NOW);
+        let known = known.await.unwrap();
+        assert!(known.identity.is_some() || known.owner.is_some());
+        known.taken_away
+    };
+    let nobody_elses = async || {
+        assert!(!taken("home", "ann@x.example").await);
+        assert!(!taken("Work", "ann@x.example").await);
+        assert!(!taken("work", "bob@x.example").await);
+        assert!(!known(&store, "work").await.taken_away);
+        let key = email("ann@x.example").key().clone();
+        let elsewhere = store.known(
+            "https://other.example".into(),
+            "work".into(),
+            Some(key),
+            NOW,
+        );
+        assert!(!elsewhere.await.unwrap().taken_away);
+    };
+    nobody_elses().await;
+
+    // What was refused took nothing away.
+    assert_eq!(unlinked(&store, &bob, "work").await, None);
+    nobody_elses().await;
+
+    unlinked(&store, &ann, "work").await.unwrap();
+    assert!(taken("work", "ANN@x.example").await);
+    nobody_elses().await;
+    let ann = store.user(ann.id).await.unwrap().unwrap();
+    let expected = Known {
+        owner: Some(ann.account()),
+        taken_away: true,
+        ..Known::default()
+    };
+    let decide: Decide = Box::new(move |known| {
+        assert_eq!(*known, expected);
+        None
+    });
+    assert_eq!(admitted(&store, "work", decide).await.unwrap(), None);
+
+    // Added again and taken away again, by either: it is so of both.
+    let again = sign_in(Act::SignIn(ann.account()), record("ann"));
+    store.apply(again.clone()).await.unwrap();
+    let ann = store
+        .apply(link_in(&ann, &again, "work"))
+        .await
+        .unwrap()
+        .user;
+    assert_eq!(known(&store, "work").await.identity, Some(ann.account()));
+    unlinked(&store, &ann, "work").await.unwrap();
+    store.apply(link_in(&bob, &of_bob, "work")).await.unwrap();
+    unlinked(&store, &bob, "work").await.unwrap();
+    for address in ["ann@x.example", "bob@x.example"] {
+        assert!(taken("work", address).await, "{address}");
+    }
+    assert!(!taken("home", "bob@x.example").await);
+    assert!(!lives(&store, session.session.hash).await);
 }
 
 /// Fifty ask at once for the lease: one has it.

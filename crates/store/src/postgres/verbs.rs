@@ -133,7 +133,13 @@ async fn apply(tx: &Tx<'_>, sign_in: &SignIn) -> Result<Applied, JobError<ApplyE
         Act::Link(account) => {
             active(tx, account).await?;
             insert_identity(tx, account.user, record, now).await?;
-            let params = params![uuid(account.user.as_bytes()), now.micros()];
+            let user = uuid(account.user.as_bytes());
+            if sign_in.requires.is_some() {
+                // Whoever adds it in a session of their own has changed their mind.
+                let params = params![user, record.issuer, record.subject];
+                tx.execute(&sql.delete_taken_away, params).await?;
+            }
+            let params = params![user, now.micros()];
             tx.execute(&sql.raise_version, params).await?;
             account.user
         }
@@ -343,7 +349,8 @@ impl Store for PostgresStore {
                             "identity" => known.identity = Some(rows::account(&row)?),
                             "owner" => known.owner = Some(rows::account(&row)?),
                             "claimant" => known.claimant = Some(rows::account(&row)?),
-                            _ => known.invited = true,
+                            "invitation" => known.invited = true,
+                            _ => known.taken_away = true,
                         }
                     }
                     Ok(known)
@@ -601,6 +608,7 @@ impl Store for PostgresStore {
                     if !tx.asks(&sql.has_way_in, params![user]).await? {
                         return Err(JobError::Domain(UnlinkError::LastMethod));
                     }
+                    tx.execute(&sql.insert_taken_away, params).await?;
                     let params = params![user, now.micros()];
                     tx.execute(&sql.raise_version, params).await?;
                     // S63: nor does anybody stay who came in by it.

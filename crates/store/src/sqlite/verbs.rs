@@ -103,7 +103,8 @@ fn known(
             }
             1 => known.owner = Some(rows::account(row)?),
             2 => known.claimant = Some(rows::account(row)?),
-            _ => known.invited = true,
+            3 => known.invited = true,
+            _ => known.taken_away = true,
         }
     }
     Ok(known)
@@ -198,6 +199,11 @@ fn apply(connection: &Connection, sign_in: &SignIn) -> Result<Applied, JobError<
         Act::Link(account) => {
             active(connection, account)?;
             insert_identity(connection, account.user, record, now)?;
+            if sign_in.requires.is_some() {
+                // Whoever adds it in a session of their own has changed their mind.
+                let key = (account.user.as_bytes(), &record.issuer, &record.subject);
+                execute(connection, sql::DELETE_TAKEN_AWAY, key)?;
+            }
             execute(
                 connection,
                 sql::RAISE_VERSION,
@@ -623,6 +629,7 @@ impl Store for SqliteStore {
                 return Err(JobError::Domain(UnlinkError::LastMethod));
             }
             execute(connection, sql::RAISE_VERSION, (id, now.micros()))?;
+            execute(connection, sql::INSERT_TAKEN_AWAY, key)?;
             // S63: nor does anybody stay who came in by it.
             let keep = keep.as_ref().map(SessionId::as_bytes);
             execute(connection, sql::DELETE_SESSIONS_AT, (id, provider, keep))?;
