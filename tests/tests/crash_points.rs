@@ -111,7 +111,7 @@ impl Store for DyingStore {
         fn identities(user: UserId) -> Result<Vec<Identity>, StoreError>;
         fn set_active(user: UserId, active: bool, now: Timestamp) -> Result<Option<User>, StoreError>;
         fn set_superuser(user: UserId, superuser: bool, now: Timestamp) -> Result<Option<User>, StoreError>;
-        fn unlink(account: Account, issuer: String, subject: String, now: Timestamp) -> Result<Option<Unlinked>, UnlinkError>;
+        fn unlink(account: Account, issuer: String, subject: String, keep: Option<SessionId>, now: Timestamp) -> Result<Option<Unlinked>, UnlinkError>;
         fn provider_tokens(user: UserId) -> Result<Vec<ProviderTokens>, StoreError>;
         fn lease_provider_tokens(issuer: String, subject: String, version: i64, until: Timestamp, now: Timestamp) -> Result<bool, StoreError>;
         fn replace_provider_tokens(issuer: String, subject: String, version: i64, sealed: Option<Vec<u8>>, now: Timestamp) -> Result<bool, StoreError>;

@@ -401,6 +401,8 @@ async fn somebody_signed_in_adds_a_way_in_and_gets_another_session() {
 async fn a_program_of_our_own_pages_adds_a_way_in_too() {
     let two = Two::start().await;
     let mut browser = two.alice().await;
+    // Ways in are listed the oldest first.
+    two.app.clock.advance_seconds(1);
     let begun = browser.send(json(Method::POST, "/auth/acme/link")).await;
     assert_eq!(begun.status, StatusCode::OK);
     let url = begun.json()["authorization_url"]
@@ -443,6 +445,42 @@ async fn a_program_of_our_own_pages_adds_a_way_in_too() {
         .await;
     assert_eq!(last.code(), "last_method");
     assert_eq!(who(&mut browser).await.1.len(), 1);
+}
+
+// S63
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_came_in_by_a_way_that_is_taken_away_is_out_and_finishes_nothing() {
+    let two = Two::start().await;
+    let mut alice = two.alice().await;
+    add(&mut alice, "acme", ALICE).await;
+    let mut at_google = two.alice().await;
+
+    // Somebody who has her account at Acme begins to add a way in of their own.
+    let mut intruder = two.browser();
+    intruder.sign_in_at("acme", ALICE).await;
+    assert_eq!(who(&mut intruder).await, who(&mut alice).await);
+    let token = intruder.post("/auth/session/token").await.json();
+    let token = token["access_token"].as_str().unwrap().to_owned();
+    let url = begin_link(&mut intruder, "acme").await;
+    let callback = intruder.at_provider(&url, "mallory@acme.example").await;
+
+    alice.post("/auth/acme/unlink").await;
+    assert_eq!(intruder.get_json("/users/me").await.status, 401);
+    let bearer = Request::get("/users/me")
+        .header(header::AUTHORIZATION, format!("Bearer {token}"))
+        .body(Body::empty())
+        .unwrap();
+    let refused = two.browser().send(bearer).await;
+    assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+    let refused = intruder.get(&callback).await;
+    assert_eq!(refused.code(), "session_expired");
+    assert_eq!(reason_of(&refused.reference()), "session_of_link_over");
+
+    // Her own session began there too, and goes on; so does the one of the other provider.
+    for browser in [&mut alice, &mut at_google] {
+        assert_eq!(who(browser).await.1.len(), 1);
+    }
+    assert_eq!(two.app.count("sessions"), 2);
 }
 
 // S63
@@ -633,6 +671,38 @@ async fn an_account_is_joined_by_address_where_the_operator_says_so_and_the_prov
     let refused = two.browser().sign_in_at("acme", ALICE).await;
     assert_eq!(refused.code(), "account_exists");
     assert_eq!(two.app.count("identities"), 1);
+}
+
+// S56
+#[tokio::test(flavor = "multi_thread")]
+async fn a_way_in_that_its_user_took_away_comes_back_by_that_user_s_word_alone() {
+    let two = Two::with(
+        "linking = \"verified\"",
+        "authoritative_for = [\"example.com\"]",
+    )
+    .await;
+    let mut alice = two.alice().await;
+    let joined = two.browser().sign_in_at("acme", ALICE).await;
+    assert!(joined.location().ends_with("/account"), "{joined:?}");
+    assert_eq!(who(&mut alice).await.1.len(), 2);
+
+    alice.post("/auth/acme/unlink").await;
+    assert_eq!(who(&mut alice).await.1.len(), 1);
+    let mut browser = two.browser();
+    let asked = browser.sign_in_at("acme", ALICE).await;
+    assert!(asked.location().contains("/login?"), "{asked:?}");
+    assert!(browser.session().is_none());
+    assert_eq!(who(&mut alice).await.1.len(), 1);
+    assert_eq!(two.app.count("taken_away"), 1);
+
+    // She says yes, and it is a way in as before.
+    browser.sign_in(ALICE).await;
+    browser.post_form("/link", "answer=connect").await;
+    assert_eq!(who(&mut browser).await.1.len(), 2);
+    assert_eq!(two.app.count("taken_away"), 0);
+    let back = two.browser().sign_in_at("acme", ALICE).await;
+    assert!(back.location().ends_with("/account"), "{back:?}");
+    assert_eq!(two.app.count("users"), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

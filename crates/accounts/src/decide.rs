@@ -95,7 +95,8 @@ pub enum Linking {
     Never,
     /// After the owner's own sign-in and consent.
     Ask,
-    /// By itself where the provider is authoritative for the address; else as `Ask`.
+    /// By itself where the provider is authoritative for the address and the owner has not taken the identity away; else
+    /// as `Ask`.
     Verified,
 }
 
@@ -191,7 +192,11 @@ fn stranger(facts: &IdentityFacts, known: &Known, policy: &Policy) -> Decision {
             address,
             authoritative,
         } => match (known.owner, known.claimant) {
-            (Some(owner), _) => owned(owner, *authoritative, policy.linking),
+            (Some(owner), _) => {
+                // What a person has taken away comes back by that person's word alone, whatever the provider says.
+                let vouched = *authoritative && !known.taken_away;
+                owned(owner, vouched, policy.linking)
+            }
             (None, Some(claimant)) => match policy.linking {
                 // A disabled claimant has no password to sign in with; an unproved claim blocks nobody.
                 Linking::Ask | Linking::Verified if claimant.is_active => {
@@ -204,14 +209,14 @@ fn stranger(facts: &IdentityFacts, known: &Known, policy: &Policy) -> Decision {
     }
 }
 
-/// Somebody owns the verified address.
-fn owned(owner: Account, authoritative: bool, linking: Linking) -> Decision {
+/// Somebody owns the verified address. `vouched`: nobody else can have it, and the owner has said nothing against.
+fn owned(owner: Account, vouched: bool, linking: Linking) -> Decision {
     match linking {
         Linking::Never => Decision::Refuse(Refusal::AccountExists),
         Linking::Ask | Linking::Verified if !owner.is_active => {
             Decision::Refuse(Refusal::AccountDisabled)
         }
-        Linking::Verified if authoritative => Decision::Link(owner),
+        Linking::Verified if vouched => Decision::Link(owner),
         Linking::Ask | Linking::Verified => Decision::AskToLink(owner),
     }
 }

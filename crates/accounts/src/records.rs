@@ -136,6 +136,8 @@ pub struct Known {
     pub claimant: Option<Account>,
     /// Whether there is an invitation for the address that has not expired.
     pub invited: bool,
+    /// Whether `owner` has taken this identity away, and has not added it again since.
+    pub taken_away: bool,
 }
 
 /// Leave to sign up for whoever comes with this address, verified.

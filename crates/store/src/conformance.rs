@@ -124,6 +124,7 @@ macro_rules! conformance_tests {
             a_grant_is_ended_by_its_own_client_alone
             signing_out_ends_codes_and_grants
             disabling_ends_codes_and_grants_and_enabling_brings_none_back
+            unlinking_ends_what_began_at_that_provider_but_the_acting_session
             a_new_sign_in_of_the_same_user_keeps_what_the_browser_was_given
             a_new_sign_in_of_another_user_ends_what_the_browser_was_given
             a_session_that_is_over_leaves_nothing_to_its_successor
@@ -142,6 +143,7 @@ macro_rules! conformance_tests {
             a_refused_sign_in_changes_nothing_that_is_kept
             an_unlinked_identity_takes_what_was_kept_with_it
             a_refused_unlink_leaves_what_is_kept
+            an_identity_that_its_user_took_away_is_known_as_that
             what_is_kept_is_leased_to_one_of_fifty
             a_lease_is_taken_over_at_its_end
             a_late_replacement_after_a_takeover_is_refused
@@ -340,6 +342,7 @@ pub async fn what_is_known_is_the_identity_the_owner_and_the_claimant(store: Arc
             owner: None,
             claimant: Some(bob.account()),
             invited: false,
+            taken_away: false,
         }
     );
     assert_eq!(
@@ -349,6 +352,7 @@ pub async fn what_is_known_is_the_identity_the_owner_and_the_claimant(store: Arc
             owner: Some(ann.account()),
             claimant: None,
             invited: false,
+            taken_away: false,
         }
     );
     assert_eq!(ask("nobody", "no@x.example").await, Known::default());
@@ -359,6 +363,7 @@ pub async fn what_is_known_is_the_identity_the_owner_and_the_claimant(store: Arc
             owner: None,
             claimant: None,
             invited: false,
+            taken_away: false,
         }
     );
 }
@@ -434,7 +439,7 @@ pub async fn an_identity_unlinked_since_the_decision_is_stale(store: Arc<dyn Sto
     linked(&store, &user, "ann at work").await;
     let decided_on = known(&store, "ann").await.identity.unwrap();
     let unlinked = store
-        .unlink(decided_on, ISSUER.into(), "ann".into(), NOW)
+        .unlink(decided_on, ISSUER.into(), "ann".into(), None, NOW)
         .await
         .unwrap();
     assert!(unlinked.is_some());
@@ -916,7 +921,7 @@ pub async fn the_last_way_in_is_never_unlinked(store: Arc<dyn Store>) {
     let before = everyone(&store).await;
 
     let last = store
-        .unlink(user.account(), ISSUER.into(), "ann".into(), NOW)
+        .unlink(user.account(), ISSUER.into(), "ann".into(), None, NOW)
         .await;
     assert!(matches!(last, Err(UnlinkError::LastMethod)), "{last:?}");
     assert_eq!(everyone(&store).await, before);
@@ -925,7 +930,7 @@ pub async fn the_last_way_in_is_never_unlinked(store: Arc<dyn Store>) {
     let (user, _) = linked(&store, &user, "ann at work").await;
     let later = NOW.plus_seconds(60);
     let unlinked = store
-        .unlink(user.account(), ISSUER.into(), "ann".into(), later)
+        .unlink(user.account(), ISSUER.into(), "ann".into(), None, later)
         .await;
     assert!(unlinked.unwrap().is_some());
     let now = store.user(user.id).await.unwrap().unwrap();
@@ -933,7 +938,13 @@ pub async fn the_last_way_in_is_never_unlinked(store: Arc<dyn Store>) {
     assert_eq!(now.updated_at, later);
     assert_eq!(known(&store, "ann").await.identity, None);
     let last = store
-        .unlink(now.account(), ISSUER.into(), "ann at work".into(), NOW)
+        .unlink(
+            now.account(),
+            ISSUER.into(),
+            "ann at work".into(),
+            None,
+            NOW,
+        )
         .await;
     assert!(matches!(last, Err(UnlinkError::LastMethod)), "{last:?}");
 }
@@ -944,7 +955,7 @@ pub async fn a_password_is_a_way_in_beside_an_identity(store: Arc<dyn Store>) {
     let (user, _) = linked(&store, &user, "ann").await;
 
     let unlinked = store
-        .unlink(user.account(), ISSUER.into(), "ann".into(), NOW)
+        .unlink(user.account(), ISSUER.into(), "ann".into(), None, NOW)
         .await;
     assert!(unlinked.unwrap().is_some());
     assert_eq!(store.identities(user.id).await.unwrap(), []);
@@ -957,7 +968,7 @@ pub async fn an_unlink_on_an_old_version_is_stale(store: Arc<dyn Store>) {
     let before = everyone(&store).await;
 
     let stale = store
-        .unlink(old.account(), ISSUER.into(), "ann".into(), NOW)
+        .unlink(old.account(), ISSUER.into(), "ann".into(), None, NOW)
         .await;
     assert!(matches!(stale, Err(UnlinkError::Stale)), "{stale:?}");
     assert_eq!(everyone(&store).await, before);
@@ -970,7 +981,7 @@ pub async fn two_unlinks_at_once_leave_a_way_in(store: Arc<dyn Store>) {
     let account = user.account();
     let unlinked = at_once(&store, 2, move |store, which| async move {
         store
-            .unlink(account, ISSUER.into(), which.to_string(), NOW)
+            .unlink(account, ISSUER.into(), which.to_string(), None, NOW)
             .await
             .is_ok_and(|unlinked| unlinked.is_some())
     })
@@ -989,7 +1000,7 @@ pub async fn an_identity_of_somebody_else_is_not_unlinked(store: Arc<dyn Store>)
 
     for subject in ["ann", "nobody"] {
         let unlinked = store
-            .unlink(bob.account(), ISSUER.into(), subject.into(), NOW)
+            .unlink(bob.account(), ISSUER.into(), subject.into(), None, NOW)
             .await;
         assert_eq!(unlinked.unwrap(), None, "{subject}");
     }
@@ -1503,7 +1514,7 @@ pub async fn a_closed_store_is_unavailable(store: Arc<dyn Store>) {
         StoreError::Unavailable(_) => store.identities(id);
         StoreError::Unavailable(_) => store.set_active(id, false, NOW);
         StoreError::Unavailable(_) => store.set_superuser(id, true, NOW);
-        UnlinkError::Store(StoreError::Unavailable(_)) => store.unlink(account, issuer(), ann(), NOW);
+        UnlinkError::Store(StoreError::Unavailable(_)) => store.unlink(account, issuer(), ann(), None, NOW);
         StoreError::Unavailable(_) => store.provider_tokens(id);
         StoreError::Unavailable(_) => store.lease_provider_tokens(issuer(), ann(), 1, NOW, NOW);
         StoreError::Unavailable(_) => store.replace_provider_tokens(issuer(), ann(), 1, None, NOW);

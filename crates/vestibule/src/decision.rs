@@ -132,6 +132,9 @@ pub(crate) fn why(
             "the address belongs to this user; linking = \"verified\", and the provider is authoritative for the address"
         }
         Decision::AskToLink(_) => match policy.linking {
+            Linking::Verified if known.taken_away => {
+                "the address belongs to this user, who has taken the identity away: not even linking = \"verified\" connects it again without asking"
+            }
             Linking::Verified => {
                 "the address belongs to this user; linking = \"verified\", but the provider is not authoritative for the address"
             }
@@ -250,6 +253,11 @@ mod tests {
                     ..nobody
                 },
                 Known {
+                    owner: someone,
+                    taken_away: true,
+                    ..nobody
+                },
+                Known {
                     claimant: someone,
                     ..nobody
                 },
@@ -322,6 +330,7 @@ mod tests {
                         ("the address belongs to", known.owner.is_some()),
                         ("owns the address", known.owner.is_none()),
                         ("claim", known.claimant.is_some()),
+                        ("has taken the identity away", known.taken_away),
                         ("the address is invited", known.invited),
                         ("there is no invitation", !known.invited),
                         ("does not count as verified", !verified),
@@ -338,6 +347,6 @@ mod tests {
             }
         }
         // All of the words but those of a person who connects a way in.
-        assert_eq!(told.len(), 21, "{told:#?}");
+        assert_eq!(told.len(), 22, "{told:#?}");
     }
 }

@@ -226,6 +226,7 @@ impl Vestibule {
     ) -> Result<bool, Failure> {
         self.check_fresh(signed_in)?;
         let user = signed_in.user.id;
+        let keep = Some(signed_in.session.id);
         for _ in 0..READINGS {
             let Some(person) = self.inner.store.user(user).await? else {
                 return Ok(false);
@@ -244,7 +245,7 @@ impl Vestibule {
             let unlinked = self
                 .inner
                 .store
-                .unlink(person.account(), issuer, subject, self.now())
+                .unlink(person.account(), issuer, subject, keep, self.now())
                 .await;
             self.inner.sessions.forget_all();
             match unlinked {

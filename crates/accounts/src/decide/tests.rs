@@ -57,6 +57,7 @@ fn a_known_identity_of_an_active_user_signs_in_whatever_its_address() {
         owner: Some(account(2, true)),
         claimant: Some(account(3, true)),
         invited: true,
+        taken_away: false,
     };
     for linking in EVERY_LINKING {
         for email in every_email() {
@@ -92,6 +93,7 @@ fn a_stranger_without_a_verified_address_is_refused_alike_whether_or_not_the_add
         owner: Some(account(2, true)),
         claimant: Some(account(3, true)),
         invited: true,
+        taken_away: false,
     };
     for known in [Known::default(), somebody] {
         for linking in EVERY_LINKING {
@@ -115,6 +117,7 @@ fn where_no_address_is_required_a_stranger_without_a_verified_one_becomes_a_user
         owner: Some(account(2, true)),
         claimant: Some(account(3, true)),
         invited: true,
+        taken_away: false,
     };
     for known in [Known::default(), somebody] {
         for email in [EmailFact::Absent, EmailFact::Unverified] {
@@ -204,6 +207,7 @@ fn an_owned_address_links_by_itself_only_where_the_operator_says_so_and_the_prov
             owner: Some(account(2, true)),
             claimant,
             invited: true,
+            taken_away: false,
         };
         let decide = |linking, authoritative| {
             decide(
@@ -231,6 +235,47 @@ fn an_owned_address_links_by_itself_only_where_the_operator_says_so_and_the_prov
             decide(Linking::Verified, true),
             Decision::Link(account(2, true))
         );
+    }
+}
+
+// S56
+#[test]
+fn an_identity_that_the_owner_took_away_is_asked_about_whatever_the_provider_says() {
+    let known = |is_active| Known {
+        owner: Some(account(2, is_active)),
+        taken_away: true,
+        ..Known::default()
+    };
+    for authoritative in [false, true] {
+        let decide = |linking, is_active, intent| {
+            decide(
+                &facts(verified(authoritative)),
+                &known(is_active),
+                &policy(linking),
+                intent,
+            )
+        };
+        assert_eq!(
+            decide(Linking::Never, true, Intent::SignIn),
+            Decision::Refuse(Refusal::AccountExists)
+        );
+        for linking in [Linking::Ask, Linking::Verified] {
+            assert_eq!(
+                decide(linking, true, Intent::SignIn),
+                Decision::AskToLink(account(2, true))
+            );
+            assert_eq!(
+                decide(linking, false, Intent::SignIn),
+                Decision::Refuse(Refusal::AccountDisabled)
+            );
+        }
+        // The owner may add it again, and so may somebody else who has it.
+        for me in [account(2, true), account(1, true)] {
+            for linking in EVERY_LINKING {
+                let added = decide(linking, true, Intent::LinkTo(me));
+                assert_eq!(added, Decision::Link(me));
+            }
+        }
     }
 }
 
@@ -275,6 +320,7 @@ fn linking_while_signed_in_gives_a_free_identity_to_oneself_and_never_takes_one(
                     owner: Some(account(2, true)),
                     claimant: None,
                     invited: true,
+                    taken_away: false,
                 };
                 decide(
                     &facts(email.clone()),

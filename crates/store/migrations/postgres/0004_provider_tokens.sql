@@ -10,3 +10,11 @@ CREATE TABLE vestibule.provider_tokens (
     FOREIGN KEY (issuer, subject) REFERENCES vestibule.identities (issuer, subject) ON DELETE CASCADE,
     CHECK ((lease_until IS NULL) = (lessee IS NULL))
 );
+
+-- Identities that their user took away. None of them comes back by its address alone.
+CREATE TABLE vestibule.taken_away (
+    user_id uuid NOT NULL REFERENCES vestibule.users (id) ON DELETE CASCADE,
+    issuer text COLLATE "C" NOT NULL,
+    subject text COLLATE "C" NOT NULL,
+    PRIMARY KEY (user_id, issuer, subject)
+);

@@ -167,8 +167,13 @@ impl Crowd {
                 assert_eq!(applied.user.id, owner.user);
                 let version = applied.user.version;
                 self.note(What::SignedIn, person, identity, version, began);
+                // Where the identity was unlinked since, the session is over.
                 let found = self.store.session(SessionKey::Cookie(hash), NOW).await;
-                assert_eq!(found.unwrap().unwrap().user.id, owner.user);
+                assert!(
+                    found
+                        .unwrap()
+                        .is_none_or(|found| found.user.id == owner.user)
+                );
                 self.sessions[person].lock().unwrap().push((hash, false));
             }
             Err(ApplyError::Stale) => self.refuse(|refusals| refusals.stale += 1),
@@ -213,10 +218,12 @@ impl Crowd {
     async fn unlink(&self, dice: &mut Dice) {
         let (person, identity) = (dice.roll(PEOPLE), dice.roll(IDENTITIES));
         let account = self.user(person).await.account();
+        // All began at the one provider.
+        let sessions = self.sessions[person].lock().unwrap().clone();
         let began = self.tick();
         let unlinked = self
             .store
-            .unlink(account, ISSUER.into(), subject(identity), NOW)
+            .unlink(account, ISSUER.into(), subject(identity), None, NOW)
             .await;
         match unlinked {
             Ok(Some(unlinked)) => {
@@ -224,6 +231,9 @@ impl Crowd {
                 assert!(unlinked.provider_tokens.is_none_or(|kept| kept == expected));
                 let version = UserVersion(account.version.0 + 1);
                 self.note(What::Unlinked, person, identity, version, began);
+                for (hash, _) in sessions {
+                    self.ended(person, hash);
+                }
             }
             Ok(None) => self.refuse(|refusals| refusals.not_theirs += 1),
             Err(UnlinkError::LastMethod) => self.refuse(|refusals| refusals.last_method += 1),

@@ -7,12 +7,12 @@ use std::task::Poll;
 use vestibule_accounts::{
     Act, CodeHash, Grant, GrantId, GrantKey, HandOver, NewCode, NewGrant, RedeemError, Redemption,
     RotateError, Rotated, Rotation, SessionHash, SessionId, SessionKey, SignIn, SignedIn, Store,
-    Timestamp, User,
+    Timestamp, UnlinkError, User,
 };
 
 use super::{
-    DAY, NOW, at_once, bytes, conflicts, create, created, is_stale, linked, lives, new_user,
-    record, registered, sign_in,
+    DAY, ISSUER, NOW, at_once, bytes, conflicts, create, created, is_stale, linked, lives,
+    new_user, record, registered, sign_in,
 };
 
 pub(super) const CLIENT: &str = "spa";
@@ -619,6 +619,62 @@ pub async fn disabling_ends_codes_and_grants_and_enabling_brings_none_back(store
         is_over(rotate(&store, &grant, 0, 0).await);
     }
     assert!(is_alive(&store, &bobs, 0).await);
+}
+
+// S63
+/// Whoever came in by an identity that is taken away is out, with all that front ends were given there. Sessions that began
+/// at another provider stay, and so does the acting one, wherever it began.
+pub async fn unlinking_ends_what_began_at_that_provider_but_the_acting_session(
+    store: Arc<dyn Store>,
+) {
+    let (ann, acting, of_acting) = with_grant(&store, "ann").await;
+    let mut at_work = sign_in(Act::Link(ann.account()), record("ann at work"));
+    at_work.identity.provider = "work".into();
+    at_work.session.provider = "work".into();
+    let ann = store.apply(at_work.clone()).await.unwrap().user;
+    let of_work = given_grant(&store, at_work.session.id).await;
+    let intruder = sign_in(Act::SignIn(ann.account()), record("ann"));
+    store.apply(intruder.clone()).await.unwrap();
+    let of_intruder = given_grant(&store, intruder.session.id).await;
+    let code = given_code(&store, intruder.session.id).await;
+    let (_, bob, of_bob) = with_grant(&store, "bob").await;
+    let unlink = async |account, subject: &str, keep| {
+        let subject = subject.to_owned();
+        store
+            .unlink(account, ISSUER.into(), subject, keep, NOW)
+            .await
+    };
+
+    // Where nothing is taken away, nobody is out.
+    assert_eq!(unlink(ann.account(), "bob", None).await.unwrap(), None);
+    assert!(lives(&store, intruder.session.hash).await);
+
+    let unlinked = unlink(ann.account(), "ann", Some(acting.session.id)).await;
+    assert!(unlinked.unwrap().is_some());
+    assert!(!lives(&store, intruder.session.hash).await);
+    has_ended(store.redeem_code(redemption(&code)).await);
+    assert!(!is_alive(&store, &of_intruder, 0).await);
+    is_over(rotate(&store, &of_intruder, 0, 0).await);
+    for (session, grant) in [(&acting, &of_acting), (&at_work, &of_work), (&bob, &of_bob)] {
+        assert!(lives(&store, session.session.hash).await);
+        assert!(is_alive(&store, grant, 0).await);
+    }
+
+    // The last way in stays, and who came in by it.
+    let ann = store.user(ann.id).await.unwrap().unwrap();
+    let last = unlink(ann.account(), "ann at work", None).await;
+    assert!(matches!(last, Err(UnlinkError::LastMethod)), "{last:?}");
+    assert!(lives(&store, at_work.session.hash).await);
+
+    // Nobody's session is to stay: those of the other provider do all the same.
+    let (ann, at_home) = linked(&store, &ann, "ann at home").await;
+    let unlinked = unlink(ann.account(), "ann at work", None).await;
+    assert!(unlinked.unwrap().is_some());
+    assert!(!lives(&store, at_work.session.hash).await);
+    assert!(!is_alive(&store, &of_work, 0).await);
+    for session in [&acting, &at_home] {
+        assert!(lives(&store, session.session.hash).await);
+    }
 }
 
 /// Signing in again where one is signed in logs no front end out: codes and grants hang on the new session, and end with

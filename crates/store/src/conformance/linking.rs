@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use vestibule_accounts::{
-    Act, ApplyError, ProviderTokens, SessionHash, SignIn, Store, Timestamp, UnlinkError, Unlinked,
-    User,
+    Act, ApplyError, Decide, Known, ProviderTokens, SessionHash, SignIn, Store, Timestamp,
+    UnlinkError, Unlinked, User,
 };
 
 use super::{
-    DAY, ISSUER, NOW, at_once, bytes, create, created, everyone, known, linked, lives, record,
-    refused, sign_in,
+    DAY, ISSUER, NOW, admitted, at_once, bytes, create, created, email, everyone, known, linked,
+    lives, record, refused, sign_in,
 };
 
 /// A link to this user that needs this session.
@@ -46,7 +46,7 @@ async fn version(store: &Arc<dyn Store>, user: &User) -> i64 {
 async fn unlinked(store: &Arc<dyn Store>, user: &User, subject: &str) -> Option<Unlinked> {
     let account = store.user(user.id).await.unwrap().unwrap().account();
     store
-        .unlink(account, ISSUER.into(), subject.into(), NOW)
+        .unlink(account, ISSUER.into(), subject.into(), None, NOW)
         .await
         .unwrap()
 }
@@ -261,7 +261,7 @@ pub async fn a_refused_sign_in_changes_nothing_that_is_kept(store: Arc<dyn Store
 
 /// It is told to whoever unlinks, once, and is gone: no lease, no replacement and no new link brings it back.
 pub async fn an_unlinked_identity_takes_what_was_kept_with_it(store: Arc<dyn Store>) {
-    let (user, first) = keeping(&store, "ann", b"one").await;
+    let (user, _) = keeping(&store, "ann", b"one").await;
     let (user, _) = linked(&store, &user, "without").await;
     let old = version(&store, &user).await;
 
@@ -287,7 +287,6 @@ pub async fn an_unlinked_identity_takes_what_was_kept_with_it(store: Arc<dyn Sto
 
     let without = unlinked(&store, &user, "without").await.unwrap();
     assert_eq!(without.provider_tokens, None);
-    assert!(lives(&store, first.session.hash).await);
 }
 
 /// A refused unlink gives nothing out and takes nothing away: of the last way in, of somebody else's, of a disabled user.
@@ -298,7 +297,7 @@ pub async fn a_refused_unlink_leaves_what_is_kept(store: Arc<dyn Store>) {
     let before = kept(&store, &ann).await;
     let unlink = async |account, subject: &str| {
         store
-            .unlink(account, ISSUER.into(), subject.into(), NOW)
+            .unlink(account, ISSUER.into(), subject.into(), None, NOW)
             .await
     };
 
@@ -316,6 +315,74 @@ pub async fn a_refused_unlink_leaves_what_is_kept(store: Arc<dyn Store>) {
     store.set_active(ann.id, true, NOW).await.unwrap();
     assert_eq!(store.identities(ann.id).await.unwrap().len(), 2);
     assert_eq!(kept(&store, &ann).await, before);
+}
+
+// S56
+/// What a user took away is known as that to the decision about the address of that user, and about no other; and is there
+/// to be added again.
+pub async fn an_identity_that_its_user_took_away_is_known_as_that(store: Arc<dyn Store>) {
+    let (ann, session) = created(&store, "ann", Some("ann@x.example")).await;
+    let (bob, of_bob) = created(&store, "bob", Some("bob@x.example")).await;
+    let (ann, _) = linked(&store, &ann, "work").await;
+    let taken = async |subject: &str, address: &str| {
+        let key = email(address).key().clone();
+        let known = store.known(ISSUER.into(), subject.into(), Some(key), NOW);
+        let known = known.await.unwrap();
+        assert!(known.identity.is_some() || known.owner.is_some());
+        known.taken_away
+    };
+    let nobody_elses = async || {
+        assert!(!taken("home", "ann@x.example").await);
+        assert!(!taken("Work", "ann@x.example").await);
+        assert!(!taken("work", "bob@x.example").await);
+        assert!(!known(&store, "work").await.taken_away);
+        let key = email("ann@x.example").key().clone();
+        let elsewhere = store.known(
+            "https://other.example".into(),
+            "work".into(),
+            Some(key),
+            NOW,
+        );
+        assert!(!elsewhere.await.unwrap().taken_away);
+    };
+    nobody_elses().await;
+
+    // What was refused took nothing away.
+    assert_eq!(unlinked(&store, &bob, "work").await, None);
+    nobody_elses().await;
+
+    unlinked(&store, &ann, "work").await.unwrap();
+    assert!(taken("work", "ANN@x.example").await);
+    nobody_elses().await;
+    let ann = store.user(ann.id).await.unwrap().unwrap();
+    let expected = Known {
+        owner: Some(ann.account()),
+        taken_away: true,
+        ..Known::default()
+    };
+    let decide: Decide = Box::new(move |known| {
+        assert_eq!(*known, expected);
+        None
+    });
+    assert_eq!(admitted(&store, "work", decide).await.unwrap(), None);
+
+    // Added again and taken away again, by either: it is so of both.
+    let again = sign_in(Act::SignIn(ann.account()), record("ann"));
+    store.apply(again.clone()).await.unwrap();
+    let ann = store
+        .apply(link_in(&ann, &again, "work"))
+        .await
+        .unwrap()
+        .user;
+    assert_eq!(known(&store, "work").await.identity, Some(ann.account()));
+    unlinked(&store, &ann, "work").await.unwrap();
+    store.apply(link_in(&bob, &of_bob, "work")).await.unwrap();
+    unlinked(&store, &bob, "work").await.unwrap();
+    for address in ["ann@x.example", "bob@x.example"] {
+        assert!(taken("work", address).await, "{address}");
+    }
+    assert!(!taken("home", "bob@x.example").await);
+    assert!(!lives(&store, session.session.hash).await);
 }
 
 /// Fifty ask at once for the lease: one has it.

@@ -50,7 +50,7 @@ statements! {
     select_users = "SELECT id, version, email, claimed_email, password_hash IS NOT NULL, name, picture, is_active, is_superuser, created_at, updated_at FROM vestibule.users WHERE ($1::uuid IS NULL OR id > $1) AND ($2::text IS NULL OR email ILIKE $2 ESCAPE '\\' OR claimed_email ILIKE $2 ESCAPE '\\' OR name ILIKE $2 ESCAPE '\\') ORDER BY id LIMIT $3";
     select_user_by_email = "SELECT id, version, email, claimed_email, password_hash IS NOT NULL, name, picture, is_active, is_superuser, created_at, updated_at FROM vestibule.users WHERE email_key = $1";
     // One statement is one snapshot.
-    select_known = "SELECT users.id, version, is_active, 'identity' FROM vestibule.identities AS identities JOIN vestibule.users AS users ON users.id = identities.user_id WHERE issuer = $1 AND subject = $2 UNION ALL SELECT id, version, is_active, 'owner' FROM vestibule.users WHERE email_key = $3 UNION ALL (SELECT id, version, is_active, 'claimant' FROM vestibule.users WHERE claimed_email_key = $3 ORDER BY id LIMIT 1) UNION ALL SELECT NULL, NULL, NULL, 'invitation' FROM vestibule.invitations WHERE email_key = $3 AND expires_at > $4";
+    select_known = "SELECT users.id, version, is_active, 'identity' FROM vestibule.identities AS identities JOIN vestibule.users AS users ON users.id = identities.user_id WHERE issuer = $1 AND subject = $2 UNION ALL SELECT id, version, is_active, 'owner' FROM vestibule.users WHERE email_key = $3 UNION ALL (SELECT id, version, is_active, 'claimant' FROM vestibule.users WHERE claimed_email_key = $3 ORDER BY id LIMIT 1) UNION ALL SELECT NULL, NULL, NULL, 'invitation' FROM vestibule.invitations WHERE email_key = $3 AND expires_at > $4 UNION ALL SELECT NULL, NULL, NULL, 'taken away' FROM vestibule.users AS users JOIN vestibule.taken_away AS taken ON taken.user_id = users.id WHERE users.email_key = $3 AND taken.issuer = $1 AND taken.subject = $2";
     lock_account = "SELECT id, version, is_active FROM vestibule.users WHERE id = $1 FOR NO KEY UPDATE";
     lock_address = "INSERT INTO vestibule.address_locks (email_key) VALUES ($1)";
     // Who begins to own an address uses up the invitation for it.
@@ -74,8 +74,10 @@ statements! {
     insert_identity = "INSERT INTO vestibule.identities (issuer, subject, user_id, provider, email, email_verified, name, picture, created_at, last_used_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)";
     update_identity = "UPDATE vestibule.identities SET provider = $4, email = $5, email_verified = $6, name = $7, picture = $8, last_used_at = $9 WHERE issuer = $1 AND subject = $2 AND user_id = $3";
     select_identities = "SELECT user_id, issuer, subject, provider, email, email_verified, name, picture, created_at, last_used_at FROM vestibule.identities WHERE user_id = $1 ORDER BY created_at, issuer, subject";
-    delete_identity = "DELETE FROM vestibule.identities WHERE user_id = $1 AND issuer = $2 AND subject = $3";
+    delete_identity = "DELETE FROM vestibule.identities WHERE user_id = $1 AND issuer = $2 AND subject = $3 RETURNING provider";
     has_identity = "SELECT EXISTS (SELECT 1 FROM vestibule.identities WHERE user_id = $1 AND issuer = $2 AND subject = $3)";
+    insert_taken_away = "INSERT INTO vestibule.taken_away (user_id, issuer, subject) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+    delete_taken_away = "DELETE FROM vestibule.taken_away WHERE user_id = $1 AND issuer = $2 AND subject = $3";
     upsert_provider_tokens = "INSERT INTO vestibule.provider_tokens AS tokens (issuer, subject, sealed, version) VALUES ($1, $2, $3, $4) ON CONFLICT (issuer, subject) DO UPDATE SET sealed = excluded.sealed, version = greatest(tokens.version + 1, excluded.version), lease_until = NULL, lessee = NULL";
     select_provider_tokens = "SELECT tokens.issuer, tokens.subject, identities.provider, tokens.sealed, tokens.version FROM vestibule.users AS users JOIN vestibule.identities AS identities ON identities.user_id = users.id JOIN vestibule.provider_tokens AS tokens ON tokens.issuer = identities.issuer AND tokens.subject = identities.subject WHERE users.id = $1 AND users.is_active ORDER BY identities.last_used_at DESC, tokens.issuer, tokens.subject";
     lease_provider_tokens = "UPDATE vestibule.provider_tokens SET lease_until = $4, lessee = $5 WHERE issuer = $1 AND subject = $2 AND version = $3 AND (lease_until IS NULL OR lease_until <= $6)";
@@ -99,6 +101,7 @@ statements! {
     touch_session = "UPDATE vestibule.sessions SET last_seen_at = greatest(last_seen_at, $2) WHERE id = $1 AND expires_at > $2 AND last_seen_at + idle_seconds * 1000000 > $2";
     delete_session = "DELETE FROM vestibule.sessions WHERE hash = $1 RETURNING id";
     delete_sessions_of = "DELETE FROM vestibule.sessions WHERE user_id = $1";
+    delete_sessions_at = "DELETE FROM vestibule.sessions WHERE user_id = $1 AND provider = $2 AND id IS DISTINCT FROM $3";
     prune_sessions = "DELETE FROM vestibule.sessions WHERE hash = ANY (ARRAY(SELECT hash FROM vestibule.sessions WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))";
 
     insert_code = "INSERT INTO vestibule.codes (hash, session, client_id, redirect_uri, code_challenge, expires_at) VALUES ($1, $2, $3, $4, $5, $6)";

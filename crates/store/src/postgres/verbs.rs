@@ -133,7 +133,13 @@ async fn apply(tx: &Tx<'_>, sign_in: &SignIn) -> Result<Applied, JobError<ApplyE
         Act::Link(account) => {
             active(tx, account).await?;
             insert_identity(tx, account.user, record, now).await?;
-            let params = params![uuid(account.user.as_bytes()), now.micros()];
+            let user = uuid(account.user.as_bytes());
+            if sign_in.requires.is_some() {
+                // Whoever adds it in a session of their own has changed their mind.
+                let params = params![user, record.issuer, record.subject];
+                tx.execute(&sql.delete_taken_away, params).await?;
+            }
+            let params = params![user, now.micros()];
             tx.execute(&sql.raise_version, params).await?;
             account.user
         }
@@ -283,6 +289,9 @@ fn containing(text: &str) -> String {
     pattern
 }
 
+/// What an identity is unlinked by: whose it is, its key, the session that stays, and when.
+type Unlinking = (Account, String, String, Option<SessionId>, Timestamp);
+
 /// What a pruning transaction removes.
 #[derive(Clone, Copy)]
 enum Over {
@@ -340,7 +349,8 @@ impl Store for PostgresStore {
                             "identity" => known.identity = Some(rows::account(&row)?),
                             "owner" => known.owner = Some(rows::account(&row)?),
                             "claimant" => known.claimant = Some(rows::account(&row)?),
-                            _ => known.invited = true,
+                            "invitation" => known.invited = true,
+                            _ => known.taken_away = true,
                         }
                     }
                     Ok(known)
@@ -576,10 +586,11 @@ impl Store for PostgresStore {
         account: Account,
         issuer: String,
         subject: String,
+        keep: Option<SessionId>,
         now: Timestamp,
     ) -> BoxFuture<'_, Result<Option<Unlinked>, UnlinkError>> {
         let verb = Verb::once(
-            |tx, (account, issuer, subject, now): &(Account, String, String, Timestamp)| {
+            |tx, (account, issuer, subject, keep, now): &Unlinking| {
                 Box::pin(async move {
                     let (sql, user) = (tx.sql(), uuid(account.user.as_bytes()));
                     if !account.is_active || !is_unchanged(tx, account).await? {
@@ -589,26 +600,32 @@ impl Store for PostgresStore {
                     // First: what is kept goes with the identity.
                     let kept = tx.one(&sql.take_provider_tokens, params).await?;
                     let provider_tokens = kept.map(|row| rows::get(&row, 0)).transpose()?;
-                    if tx.execute(&sql.delete_identity, params).await? == 0 {
+                    let Some(identity) = tx.one(&sql.delete_identity, params).await? else {
                         return Ok(None);
-                    }
+                    };
+                    let provider: &str = rows::get(&identity, 0)?;
                     // S63: not the last way in.
                     if !tx.asks(&sql.has_way_in, params![user]).await? {
                         return Err(JobError::Domain(UnlinkError::LastMethod));
                     }
+                    tx.execute(&sql.insert_taken_away, params).await?;
                     let params = params![user, now.micros()];
                     tx.execute(&sql.raise_version, params).await?;
+                    // S63: nor does anybody stay who came in by it.
+                    let keep = keep.map(|keep| uuid(keep.as_bytes()));
+                    let params = params![user, provider, keep];
+                    tx.execute(&sql.delete_sessions_at, params).await?;
                     Ok(Some(Unlinked { provider_tokens }))
                 })
             },
-            |tx, (account, issuer, subject, _), done| {
+            |tx, (account, issuer, subject, ..), done| {
                 Box::pin(async move {
                     let params = params![uuid(account.user.as_bytes()), *issuer, *subject];
                     Ok(done.is_none() || !tx.asks(&tx.sql().has_identity, params).await?)
                 })
             },
         );
-        self.inner.run((account, issuer, subject, now), verb)
+        self.inner.run((account, issuer, subject, keep, now), verb)
     }
 
     fn provider_tokens(

@@ -26,9 +26,10 @@ pub(super) const SELECT_USER_BY_EMAIL: &str = "SELECT id, version, email, claime
 pub(super) const SELECT_ACCOUNT: &str =
     "SELECT id, version, is_active FROM vestibule_users WHERE id = ?1";
 pub(super) const SELECT_CLAIMANT: &str = "SELECT id, version, is_active FROM vestibule_users WHERE claimed_email_key = ?1 ORDER BY id LIMIT 1";
-/// One statement, so that one snapshot answers all four: whose identity it is (0), who owns the address (1), who claims
-/// it (2), whether it is invited (3). Rows come in this order, and what is not asked for is not read.
-pub(super) const SELECT_KNOWN: &str = "SELECT users.id, users.version, users.is_active, 0 FROM vestibule_identities JOIN vestibule_users AS users ON users.id = user WHERE issuer = ?1 AND subject = ?2 UNION ALL SELECT id, version, is_active, 1 FROM vestibule_users WHERE email_key = ?3 UNION ALL SELECT * FROM (SELECT id, version, is_active, 2 FROM vestibule_users WHERE claimed_email_key = ?3 ORDER BY id LIMIT 1) UNION ALL SELECT NULL, NULL, NULL, 3 FROM vestibule_invitations WHERE email_key = ?3 AND expires_at > ?4";
+/// One statement, so that one snapshot answers all five: whose identity it is (0), who owns the address (1), who claims
+/// it (2), whether it is invited (3), whether its owner took the identity away (4). Rows come in this order, and what is
+/// not asked for is not read.
+pub(super) const SELECT_KNOWN: &str = "SELECT users.id, users.version, users.is_active, 0 FROM vestibule_identities JOIN vestibule_users AS users ON users.id = user WHERE issuer = ?1 AND subject = ?2 UNION ALL SELECT id, version, is_active, 1 FROM vestibule_users WHERE email_key = ?3 UNION ALL SELECT * FROM (SELECT id, version, is_active, 2 FROM vestibule_users WHERE claimed_email_key = ?3 ORDER BY id LIMIT 1) UNION ALL SELECT NULL, NULL, NULL, 3 FROM vestibule_invitations WHERE email_key = ?3 AND expires_at > ?4 UNION ALL SELECT NULL, NULL, NULL, 4 FROM vestibule_users AS users JOIN vestibule_taken_away AS taken ON taken.user = users.id WHERE users.email_key = ?3 AND taken.issuer = ?1 AND taken.subject = ?2";
 pub(super) const INSERT_USER: &str = "INSERT INTO vestibule_users (id, version, email, email_key, name, picture, is_active, is_superuser, created_at, updated_at) VALUES (?1, 1, ?2, ?3, ?4, ?5, 1, 0, ?6, ?6)";
 pub(super) const INSERT_PASSWORD_USER: &str = "INSERT INTO vestibule_users (id, version, claimed_email, claimed_email_key, password_hash, is_active, is_superuser, created_at, updated_at) VALUES (?1, 1, ?2, ?3, ?4, 1, 0, ?5, ?5)";
 pub(super) const SELECT_HAS_ADDRESS: &str = "SELECT EXISTS (SELECT 1 FROM vestibule_users WHERE email_key = ?1) OR EXISTS (SELECT 1 FROM vestibule_users WHERE claimed_email_key = ?1)";
@@ -41,8 +42,10 @@ pub(super) const SET_SUPERUSER: &str = "UPDATE vestibule_users SET version = ver
 pub(super) const INSERT_IDENTITY: &str = "INSERT INTO vestibule_identities (issuer, subject, user, provider, email, email_verified, name, picture, created_at, last_used_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)";
 pub(super) const UPDATE_IDENTITY: &str = "UPDATE vestibule_identities SET provider = ?4, email = ?5, email_verified = ?6, name = ?7, picture = ?8, last_used_at = ?9 WHERE issuer = ?1 AND subject = ?2 AND user = ?3";
 pub(super) const SELECT_IDENTITIES: &str = "SELECT user, issuer, subject, provider, email, email_verified, name, picture, created_at, last_used_at FROM vestibule_identities WHERE user = ?1 ORDER BY created_at, issuer, subject";
-pub(super) const DELETE_IDENTITY: &str =
-    "DELETE FROM vestibule_identities WHERE user = ?1 AND issuer = ?2 AND subject = ?3";
+pub(super) const DELETE_IDENTITY: &str = "DELETE FROM vestibule_identities WHERE user = ?1 AND issuer = ?2 AND subject = ?3 RETURNING provider";
+pub(super) const INSERT_TAKEN_AWAY: &str = "INSERT INTO vestibule_taken_away (user, issuer, subject) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+pub(super) const DELETE_TAKEN_AWAY: &str =
+    "DELETE FROM vestibule_taken_away WHERE user = ?1 AND issuer = ?2 AND subject = ?3";
 pub(super) const COUNT_WAYS_IN: &str = "SELECT (SELECT count(*) FROM vestibule_identities WHERE user = ?1) + (SELECT password_hash IS NOT NULL FROM vestibule_users WHERE id = ?1)";
 
 pub(super) const UPSERT_PROVIDER_TOKENS: &str = "INSERT INTO vestibule_provider_tokens (issuer, subject, sealed, version) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (issuer, subject) DO UPDATE SET sealed = excluded.sealed, version = max(version + 1, excluded.version), lease_until = NULL";
@@ -69,6 +72,8 @@ pub(super) const TOUCH_SESSION: &str = "UPDATE vestibule_sessions SET last_seen_
 pub(super) const DELETE_SESSION: &str =
     "DELETE FROM vestibule_sessions WHERE hash = ?1 RETURNING id";
 pub(super) const DELETE_SESSIONS_OF: &str = "DELETE FROM vestibule_sessions WHERE user = ?1";
+pub(super) const DELETE_SESSIONS_AT: &str =
+    "DELETE FROM vestibule_sessions WHERE user = ?1 AND provider = ?2 AND id IS NOT ?3";
 pub(super) const PRUNE_SESSIONS: &str = "DELETE FROM vestibule_sessions WHERE hash IN (SELECT hash FROM vestibule_sessions WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)";
 
 pub(super) const INSERT_CODE: &str = "INSERT INTO vestibule_codes (hash, session, client_id, redirect_uri, code_challenge, expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";

@@ -103,7 +103,8 @@ fn known(
             }
             1 => known.owner = Some(rows::account(row)?),
             2 => known.claimant = Some(rows::account(row)?),
-            _ => known.invited = true,
+            3 => known.invited = true,
+            _ => known.taken_away = true,
         }
     }
     Ok(known)
@@ -198,6 +199,11 @@ fn apply(connection: &Connection, sign_in: &SignIn) -> Result<Applied, JobError<
         Act::Link(account) => {
             active(connection, account)?;
             insert_identity(connection, account.user, record, now)?;
+            if sign_in.requires.is_some() {
+                // Whoever adds it in a session of their own has changed their mind.
+                let key = (account.user.as_bytes(), &record.issuer, &record.subject);
+                execute(connection, sql::DELETE_TAKEN_AWAY, key)?;
+            }
             execute(
                 connection,
                 sql::RAISE_VERSION,
@@ -598,6 +604,7 @@ impl Store for SqliteStore {
         account: Account,
         issuer: String,
         subject: String,
+        keep: Option<SessionId>,
         now: Timestamp,
     ) -> BoxFuture<'_, Result<Option<Unlinked>, UnlinkError>> {
         Box::pin(self.writer.submit(move |connection| {
@@ -609,9 +616,11 @@ impl Store for SqliteStore {
             // Read first: what is kept goes with the identity.
             let key = (&issuer, &subject);
             let provider_tokens = one(connection, sql::SELECT_SEALED, key, |row| row.get(0))?;
-            if execute(connection, sql::DELETE_IDENTITY, (id, &issuer, &subject))? == 0 {
+            let key = (id, &issuer, &subject);
+            let provider = one(connection, sql::DELETE_IDENTITY, key, |row| row.get(0))?;
+            let Some::<String>(provider) = provider else {
                 return Ok(None);
-            }
+            };
             let left: i64 = connection
                 .prepare_cached(sql::COUNT_WAYS_IN)?
                 .query_row([id], |row| row.get(0))?;
@@ -620,6 +629,10 @@ impl Store for SqliteStore {
                 return Err(JobError::Domain(UnlinkError::LastMethod));
             }
             execute(connection, sql::RAISE_VERSION, (id, now.micros()))?;
+            execute(connection, sql::INSERT_TAKEN_AWAY, key)?;
+            // S63: nor does anybody stay who came in by it.
+            let keep = keep.as_ref().map(SessionId::as_bytes);
+            execute(connection, sql::DELETE_SESSIONS_AT, (id, provider, keep))?;
             Ok(Some(Unlinked { provider_tokens }))
         }))
     }

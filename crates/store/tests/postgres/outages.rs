@@ -256,8 +256,16 @@ async fn each_verb(place: &Place, how: u8) {
     again.identity = link.identity.clone();
     again.provider_tokens = Some(b"three".to_vec());
     cut!(store.apply(again.clone()));
-    let unlinked = cut!(store.unlink(linked.account(), issuer(), subject(), NOW)).unwrap();
+    let unlinked = cut!(store.unlink(
+        linked.account(),
+        issuer(),
+        subject(),
+        Some(first.session.id),
+        NOW
+    ))
+    .unwrap();
     assert_eq!(unlinked.provider_tokens.as_deref(), Some(&b"three"[..]));
+    assert_eq!(place.count("taken_away").await, 1);
     assert_eq!(place.count("provider_tokens").await, 0);
     let after = store.user(user.id).await.unwrap().unwrap();
     assert_eq!(after.version.0, linked.version.0 + 1);

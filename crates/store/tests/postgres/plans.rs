@@ -19,10 +19,11 @@ use crate::{NOW, Place, bytes, server, sign_in};
 /// How many people there are, and how many where it is written down.
 const PEOPLE: [u32; 2] = [20_000, 100_000];
 /// Tables that grow with them.
-const BIG: [&str; 8] = [
+const BIG: [&str; 9] = [
     "users",
     "identities",
     "provider_tokens",
+    "taken_away",
     "sessions",
     "claims",
     "codes",
@@ -43,6 +44,8 @@ const FILL: &str = "
         FROM generate_series(1, $PEOPLE) AS n JOIN users ON id = md5('user' || n)::uuid;
     INSERT INTO provider_tokens (issuer, subject, sealed, version)
         SELECT issuer, subject, sha256(subject::bytea) || sha256(issuer::bytea), $NOW FROM identities;
+    INSERT INTO taken_away (user_id, issuer, subject)
+        SELECT user_id, issuer, '9' || subject FROM identities;
     INSERT INTO sessions (hash, id, user_id, provider, created_at, last_seen_at, expires_at, idle_seconds)
         SELECT sha256(('session' || n)::bytea), md5('session' || n)::uuid, md5('user' || n)::uuid, 'google', $NOW, $NOW, $NOW + (86400 + n) * 1000000::bigint, 604800
         FROM generate_series(1, $PEOPLE) AS n;
@@ -252,7 +255,7 @@ async fn verbs(report: &mut Report, store: &PostgresStore, number: u32) {
             .unwrap()
     );
     let (issuer, subject) = identity();
-    let unlinked = store.unlink(account, issuer, subject, NOW);
+    let unlinked = store.unlink(account, issuer, subject, Some(next.session.id), NOW);
     let unlinked = report.note("unlink", unlinked).await;
     assert!(unlinked.unwrap().is_some());
 

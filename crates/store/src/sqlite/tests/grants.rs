@@ -388,12 +388,15 @@ async fn no_search_for_what_a_person_has_reads_a_whole_table() {
         sql::PRUNE_GRANTS,
         sql::UPDATE_IDENTITY,
         sql::DELETE_IDENTITY,
+        sql::DELETE_SESSIONS_AT,
+        sql::DELETE_TAKEN_AWAY,
         sql::SELECT_SEALED,
         sql::LEASE_PROVIDER_TOKENS,
         sql::UPDATE_PROVIDER_TOKENS,
         sql::DELETE_PROVIDER_TOKENS,
         // What a cascade looks for.
         "DELETE FROM vestibule_provider_tokens WHERE issuer = ?1 AND subject = ?2",
+        "DELETE FROM vestibule_taken_away WHERE user = ?1",
         "DELETE FROM vestibule_codes WHERE session = ?1",
         "DELETE FROM vestibule_grants WHERE session = ?1",
     ] {
