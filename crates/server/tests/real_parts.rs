@@ -73,6 +73,36 @@ fn main() {
             || oidc_provider::each_algorithm("client_secret_post"),
         ),
         trial(
+            "a_certified_provider_signs_in_with_private_key_jwt_by_each_kind_of_key",
+            &provider(),
+            oidc_provider::private_key_jwt,
+        ),
+        trial(
+            "a_certified_provider_refuses_an_assertion_by_a_key_that_it_does_not_know",
+            &provider(),
+            oidc_provider::unknown_key,
+        ),
+        trial(
+            "a_certified_provider_signs_in_a_public_client_that_proves_nothing_but_pkce",
+            &provider(),
+            oidc_provider::public_client,
+        ),
+        trial(
+            "a_certified_provider_takes_a_pushed_request_and_the_browser_carries_its_name_alone",
+            &provider(),
+            || oidc_provider::pushed_requests(false),
+        ),
+        trial(
+            "a_certified_provider_that_requires_pushed_requests_gets_them_unasked",
+            &provider(),
+            || oidc_provider::pushed_requests(true),
+        ),
+        trial(
+            "a_certified_provider_answers_by_form_post_and_no_code_stands_in_an_address",
+            &provider(),
+            oidc_provider::form_post,
+        ),
+        trial(
             "a_dump_by_the_printed_command_is_restored_by_the_other_and_checked_with_the_secret",
             &[Part::folder(
                 "PostgreSQL",
