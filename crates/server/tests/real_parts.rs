@@ -20,6 +20,10 @@ mod postgres;
 #[allow(dead_code, reason = "other tests use the rest")]
 mod server;
 mod support;
+#[path = "support/terminator.rs"]
+mod terminator;
+#[path = "real_parts/two_sites.rs"]
+mod two_sites;
 
 use libtest_mimic::Arguments;
 
@@ -61,6 +65,26 @@ fn main() {
             "the_back_button_and_a_reload_leave_a_person_signed_in_in_chromium",
             &browser(),
             browser::back_and_reload,
+        ),
+        trial(
+            "a_form_that_another_site_posts_signs_in_and_ends_the_session_that_did_not_come_with_it_in_chromium",
+            &browser(),
+            two_sites::form_post,
+        ),
+        trial(
+            "a_sign_in_that_began_in_another_browser_is_refused_when_its_form_is_posted_in_chromium",
+            &browser(),
+            two_sites::other_browser,
+        ),
+        trial(
+            "a_person_who_is_signed_in_adds_a_way_in_that_answers_by_form_post_in_chromium",
+            &browser(),
+            two_sites::add_way_in,
+        ),
+        trial(
+            "the_owner_of_an_address_is_asked_signs_in_as_before_and_connects_in_chromium",
+            &browser(),
+            two_sites::owner_is_asked,
         ),
         trial(
             "a_certified_provider_signs_in_with_each_algorithm_and_client_secret_basic",
