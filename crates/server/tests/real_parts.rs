@@ -84,7 +84,12 @@ fn main() {
         trial(
             "the_owner_of_an_address_is_asked_signs_in_as_before_and_connects_in_chromium",
             &browser(),
-            two_sites::owner_is_asked,
+            || two_sites::owner_is_asked("query"),
+        ),
+        trial(
+            "the_owner_of_an_address_is_asked_also_where_both_providers_answer_by_form_post_in_chromium",
+            &browser(),
+            || two_sites::owner_is_asked("form_post"),
         ),
         trial(
             "a_certified_provider_signs_in_with_each_algorithm_and_client_secret_basic",

@@ -81,6 +81,8 @@ struct Registration {
     known: Value,
     /// What our configuration says beside issuer and client id.
     lines: String,
+    /// A private key in PEM, in a file that a variable names.
+    key_file: Option<String>,
 }
 
 impl Registration {
@@ -94,6 +96,7 @@ impl Registration {
             label: label.to_owned(),
             known,
             lines: lines.to_owned(),
+            key_file: None,
         }
     }
 
@@ -111,6 +114,16 @@ impl Registration {
         );
         let registration = Self::new(label, "private_key_jwt", &lines);
         registration.knows("jwks", json!([{ "pem": known.public_key_pem() }]))
+    }
+
+    /// A client whose key has a name at the provider and lies in a file of its own here.
+    fn with_named_key(label: &str, key: &KeyPair) -> Self {
+        let lines = "client_auth = \"private_key_jwt\"\nkey_id = \"ours\"\n";
+        let known = json!([{ "pem": key.public_key_pem(), "kid": "ours" }]);
+        Self {
+            key_file: Some(key.serialize_pem()),
+            ..Self::new(label, "private_key_jwt", lines).knows("jwks", known)
+        }
     }
 
     fn knows(mut self, name: &str, value: Value) -> Self {
@@ -178,6 +191,16 @@ impl Setting {
         }
         configuration.push_str("[danger]\nallow_http_loopback = true\n");
         let home = Home::with(&configuration);
+        let mut variables = String::new();
+        for registration in registrations {
+            if let Some(pem) = &registration.key_file {
+                let label = &registration.label;
+                std::fs::write(home.path().join(label), pem).unwrap();
+                let provider = label.to_uppercase().replace('-', "_");
+                variables.push_str(&format!("{provider}_PRIVATE_KEY_FILE={label}\n"));
+            }
+        }
+        std::fs::write(home.path().join(".env"), variables).unwrap();
         let server = home.serve();
         Self {
             provider,
@@ -280,10 +303,8 @@ pub(crate) async fn private_key_jwt() {
     let mut registrations = Vec::new();
     for (name, key) in new_keys() {
         registrations.push(Registration::with_key(name, &key, &key, ""));
-        let known = json!([{ "pem": key.public_key_pem(), "kid": "ours" }]);
-        let named = format!("{name}-named");
-        let named = Registration::with_key(&named, &key, &key, "key_id = \"ours\"\n");
-        registrations.push(named.knows("jwks", known));
+        let label = format!("{name}-named");
+        registrations.push(Registration::with_named_key(&label, &key));
     }
     let mut setting = Setting::start(&registrations);
     for registration in &registrations {

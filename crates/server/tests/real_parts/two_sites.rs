@@ -24,8 +24,8 @@ struct Site {
 }
 
 impl Site {
-    /// Acme answers in this mode, Google in the query.
-    async fn start(mode_of_acme: &str) -> Self {
+    /// Both providers answer in this mode.
+    async fn start(mode: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let origin = format!("https://app.localhost:{port}");
@@ -35,8 +35,8 @@ impl Site {
         // Nobody signs in with Globex: it is what the account page offers to add at the end.
         let home = Home::with(&format!(
             "public_url = \"{origin}\"\nlisten = \"127.0.0.1:0\"\n\
-             [providers.google]\nissuer = \"{}\"\n{client}\
-             [providers.acme]\nissuer = \"{}\"\nresponse_mode = \"{mode_of_acme}\"\n{client}\
+             [providers.google]\nissuer = \"{}\"\nresponse_mode = \"{mode}\"\n{client}\
+             [providers.acme]\nissuer = \"{}\"\nresponse_mode = \"{mode}\"\n{client}\
              [providers.globex]\nissuer = \"{}\"\n{client}\
              [danger]\nallow_http_loopback = true\n",
             google.issuer(),
@@ -172,6 +172,16 @@ pub(crate) async fn form_post() {
     assert_eq!(site.who(&bobs).await, Some((BOB.into(), 1)));
     assert_eq!(site.who(&alices).await, None);
     assert_eq!(site.people(), 2);
+
+    // A sign-in that is cancelled ends no session.
+    chromium.open(&site.at("/auth/acme/login")).await;
+    chromium.click("Cancel").await;
+    site.is_refused(&chromium, "access_denied", "Sign-in cancelled")
+        .await;
+    let cookies = site.cookies(&chromium).await;
+    assert_eq!(cookies.len(), 1, "the session alone: {cookies:?}");
+    assert_eq!(site.session(&chromium).await, Some(bobs.clone()));
+    assert_eq!(site.who(&bobs).await, Some((BOB.into(), 1)));
     chromium.close().await;
 }
 
@@ -260,8 +270,8 @@ async fn add(chromium: &Chromium, provider: &str) {
     assert_eq!(chromium.url().await.host_str(), Some("127.0.0.1"));
 }
 
-pub(crate) async fn owner_is_asked() {
-    let site = Site::start("query").await;
+pub(crate) async fn owner_is_asked(mode: &str) {
+    let site = Site::start(mode).await;
     let chromium = Chromium::start(true).await;
     site.sign_in(&chromium, "Google", ALICE).await;
     chromium.click("Sign out").await;
