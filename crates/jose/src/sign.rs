@@ -193,6 +193,19 @@ impl SigningKey {
     /// The crypto library failed.
     pub fn sign(&self, typ: &str, claims: &Value) -> Result<String, SigningError> {
         let header = json!({ "alg": self.algorithm.name(), "kid": self.kid, "typ": typ });
+        self.compact(&header, claims)
+    }
+
+    /// The same without `kid`, for whoever knows the key by no name or by one that we do not know (RFC 7515 section 4.1.4).
+    ///
+    /// # Errors
+    /// The crypto library failed.
+    pub fn sign_unnamed(&self, typ: &str, claims: &Value) -> Result<String, SigningError> {
+        let header = json!({ "alg": self.algorithm.name(), "typ": typ });
+        self.compact(&header, claims)
+    }
+
+    fn compact(&self, header: &Value, claims: &Value) -> Result<String, SigningError> {
         let mut token = format!(
             "{}.{}",
             base64url::encode(header.to_string().as_bytes()),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use serde_json::json;
+use serde_json::{Value, json};
 use url::form_urlencoded::{Serializer, byte_serialize};
 use vestibule_jose::{Algorithm, SigningError, SigningKey, Timestamp};
 use zeroize::Zeroizing;
@@ -23,11 +23,15 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 
 /// A private key of ours that the provider knows the public half of.
 #[derive(Clone)]
-pub struct PrivateKey(Arc<SigningKey>);
+pub struct PrivateKey {
+    key: Arc<SigningKey>,
+    /// Whether we know what the provider calls it.
+    is_named: bool,
+}
 
 impl PrivateKey {
     /// Reads a key from PKCS#8 DER, whatever its kind: P-256, RSA, Ed25519, P-384 or P-521. `kid` is its name at the
-    /// provider, else its thumbprint (RFC 7638).
+    /// provider. Without it none is sent: a provider that keeps the key under another would not find it.
     ///
     /// # Errors
     /// The bytes are none of these.
@@ -42,16 +46,29 @@ impl PrivateKey {
         .into_iter()
         .find_map(|algorithm| SigningKey::from_pkcs8(algorithm, der).ok())
         .ok_or(SigningError::Key)?;
-        Ok(Self(Arc::new(match kid {
+        let is_named = kid.is_some();
+        let key = match kid {
             Some(kid) => key.named(kid),
             None => key,
-        })))
+        };
+        Ok(Self {
+            key: Arc::new(key),
+            is_named,
+        })
     }
 
     /// The algorithm that it signs with.
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
-        self.0.algorithm()
+        self.key.algorithm()
+    }
+
+    fn sign(&self, claims: &Value) -> Result<String, SigningError> {
+        if self.is_named {
+            self.key.sign("JWT", claims)
+        } else {
+            self.key.sign_unnamed("JWT", claims)
+        }
     }
 }
 
@@ -143,7 +160,7 @@ impl Provider {
                 });
                 form.append_pair("client_id", &self.client_id)
                     .append_pair("client_assertion_type", ASSERTION_TYPE)
-                    .append_pair("client_assertion", &key.0.sign("JWT", &claims)?);
+                    .append_pair("client_assertion", &key.sign(&claims)?);
                 Ok(None)
             }
             Credentials::SignedSecret { key, team_id } => {
@@ -152,7 +169,7 @@ impl Provider {
                     "iat": fresh.now.seconds(), "exp": fresh.now.seconds() + ASSERTION_LIFETIME,
                 });
                 form.append_pair("client_id", &self.client_id)
-                    .append_pair("client_secret", &key.0.sign("JWT", &claims)?);
+                    .append_pair("client_secret", &key.sign(&claims)?);
                 Ok(None)
             }
         }

@@ -18,7 +18,7 @@ use super::start::Started;
 pub enum TokenError {
     /// `invalid_client`.
     #[error(
-        "the provider refuses our credentials; check client_id and client_secret of this provider"
+        "the provider refuses our credentials; check client_id and client_secret, or private_key and key_id, of this provider"
     )]
     InvalidClient,
     /// `invalid_grant`.

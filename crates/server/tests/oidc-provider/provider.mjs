@@ -1,14 +1,26 @@
-// A certified OpenID provider on a free port of 127.0.0.1. Prints its issuer, and ends with its standard input.
+// A certified OpenID provider on a free port of 127.0.0.1. Prints its issuer, then a line for each request that a client
+// sends it directly: the endpoint and what came. Ends with its standard input.
 //
-// Arguments: the method of client authentication, and the redirect URI of each client as `algorithm=uri`.
+// Argument: a JSON object. `clients` in the words of RFC 7591, where a key of `jwks` is a `pem` and maybe a
+// `kid`; `requires_par`.
 // Whoever `login_hint` names signs in and consents, so that a test needs no browser; every other step is the provider's own.
 
-import { generateKeyPairSync } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
 
 import Provider from 'oidc-provider';
 
-const [authMethod, ...redirects] = process.argv.slice(2);
+// Standard output is ours.
+console.info = console.error;
+
+const asked = JSON.parse(process.argv[2]);
+
+const clients = asked.clients.map((client) => ({
+  ...client,
+  jwks: client.jwks && {
+    keys: client.jwks.map(({ pem, ...name }) => ({ ...createPublicKey(pem).export({ format: 'jwk' }), ...name })),
+  },
+}));
 
 const jwk = (type, options, extra) => ({
   ...generateKeyPairSync(type, options).privateKey.export({ format: 'jwk' }),
@@ -19,17 +31,8 @@ const jwk = (type, options, extra) => ({
 const server = createServer().listen(0, '127.0.0.1', () => {
   const issuer = `http://127.0.0.1:${server.address().port}`;
   const provider = new Provider(issuer, {
-    clients: redirects.map((redirect) => {
-      const [algorithm, uri] = redirect.split(/=(.*)/s);
-      return {
-        client_id: `client: ${algorithm}`,
-        client_secret: 'a secret:with/what+must%be&encoded=~',
-        redirect_uris: [uri],
-        id_token_signed_response_alg: algorithm,
-        token_endpoint_auth_method: authMethod,
-      };
-    }),
-    clientAuthMethods: [authMethod],
+    clients,
+    clientAuthMethods: [...new Set(clients.map((client) => client.token_endpoint_auth_method))],
     jwks: {
       keys: [
         jwk('rsa', { modulusLength: 2048 }, { kid: 'rsa' }),
@@ -43,12 +46,25 @@ const server = createServer().listen(0, '127.0.0.1', () => {
     },
     claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name'] },
     cookies: { keys: ['a key of a test'] },
-    features: { devInteractions: { enabled: false } },
+    features: {
+      devInteractions: { enabled: false },
+      pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: asked.requires_par },
+    },
     interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
     findAccount: (_, id) => ({
       accountId: id,
       claims: () => ({ sub: id, email: id, email_verified: true, name: 'Somebody Else' }),
     }),
+  });
+
+  // What came directly from a client: the names alone.
+  provider.use(async (ctx, next) => {
+    await next();
+    const route = ctx.oidc?.route;
+    if (route === 'token' || route === 'pushed_authorization_request') {
+      const header = ctx.headers.authorization ? ['Authorization'] : [];
+      console.log([route, ...header, ...Object.keys(ctx.oidc.body).sort()].join(' '));
+    }
   });
 
   // Who signs in, and that they consent.

@@ -44,9 +44,11 @@ impl Chromium {
             "args": ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--window-size=1000,720",
                 "--disable-background-networking", "--no-first-run", "--hide-scrollbars",
                 // No page asks for anything from elsewhere.
-                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1"],
+                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE *.localhost, EXCLUDE 127.0.0.1"],
             "prefs": { "profile.managed_default_content_settings.javascript": javascript },
-        }});
+        },
+        // Tests sign their certificates themselves.
+        "acceptInsecureCerts": true });
         let Value::Object(options) = options else {
             unreachable!()
         };
@@ -64,16 +66,23 @@ impl Chromium {
 
     /// Clicks what a person reads there, once it is there.
     pub(crate) async fn click(&self, words: &str) {
-        let path = format!("//*[self::a or self::button][contains(normalize-space(.), '{words}')]");
+        self.press(&format!(
+            "//*[self::a or self::button][contains(normalize-space(.), '{words}')]"
+        ))
+        .await;
+    }
+
+    /// Clicks what stands at this path, once it is there.
+    pub(crate) async fn press(&self, path: &str) {
         let found = self
             .client
             .wait()
             .at_most(PATIENCE)
-            .for_element(Locator::XPath(&path))
+            .for_element(Locator::XPath(path))
             .await;
         let element = match found {
             Ok(element) => element,
-            Err(error) => panic!("no {words:?}: {error}; {}", self.text().await),
+            Err(error) => panic!("no {path:?}: {error}; {}", self.text().await),
         };
         element.click().await.unwrap();
     }

@@ -98,6 +98,23 @@ fn an_assertion_names_the_token_endpoint_by_choice_and_is_new_each_time() {
     assert_ne!(jti(1), jti(2));
 }
 
+// RFC 7515 section 4.1.4. A provider that keeps the key under no name, or another, finds none by its thumbprint.
+#[test]
+fn a_key_whose_name_at_the_provider_is_unknown_signs_without_one() {
+    for algorithm in [Algorithm::Es256, Algorithm::Rs256, Algorithm::EdDsa] {
+        let key = SigningKey::generate(algorithm).unwrap();
+        let keys = json!({ "keys": [key.public_jwk()] }).to_string();
+        let private = PrivateKey::from_pkcs8(&key.pkcs8(), None).unwrap();
+        let provider = with_key(private, |_| {}).unwrap();
+        let form = form_of(&token_request(&provider, &metadata(json!({}))));
+        let assertion = value(&form, "client_assertion").unwrap();
+        let jws = CompactJws::parse(assertion.as_bytes()).unwrap();
+        assert_eq!(jws.header().kid, None);
+        let keys = JwkSet::parse(keys.as_bytes()).unwrap();
+        keys.verify(&jws, &[algorithm]).unwrap();
+    }
+}
+
 static SIGNED_SECRET: Preset = Preset {
     id: "signed",
     name: "Signed",
