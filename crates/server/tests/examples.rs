@@ -14,6 +14,8 @@ mod chromium;
 mod example;
 #[path = "examples/fastapi.rs"]
 mod fastapi;
+#[path = "examples/google_api.rs"]
+mod google_api;
 #[path = "examples/node.rs"]
 mod node;
 #[path = "support/parts.rs"]
@@ -90,6 +92,21 @@ fn main() {
             "pyjwt_and_joserfc_take_our_token_by_default_and_refuse_what_is_not_it",
             &packages(),
             fastapi::libraries,
+        ),
+        trial(
+            "an_application_reads_the_calendar_of_whoever_is_signed_in_by_the_readme_alone",
+            &packages(),
+            google_api::by_the_readme,
+        ),
+        trial(
+            "an_application_reads_the_calendar_after_the_access_token_is_over_and_never_has_the_refresh_token",
+            &packages(),
+            google_api::renewed,
+        ),
+        trial(
+            "an_application_says_so_where_no_token_of_the_provider_is_kept",
+            &packages(),
+            google_api::nothing_kept,
         ),
         trial(
             "openid_client_signs_in_from_our_metadata_alone_and_refreshes",

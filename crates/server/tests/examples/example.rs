@@ -14,6 +14,8 @@ use crate::support::{Ran, Server};
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 /// The port of Vestibule in every example.
 const VESTIBULE: u16 = 8000;
+/// The port of the stand-in that `vestibule dev` starts.
+const STAND_IN: u16 = 8009;
 /// How long a program may take to say something, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What a program says once it can be reached.
@@ -167,10 +169,13 @@ impl Example {
             } else if line.starts_with("cargo run ") {
                 let server = Server::start(self.shell(&line, &at, &bin), "database  ");
                 let said = server.said();
-                let (_, port) = said.split_once("http://localhost:").unwrap();
-                let port = port.split('/').next().unwrap().parse().unwrap();
+                let port_after = |words| {
+                    let (_, rest) = said.split_once(words).unwrap();
+                    rest.split(['/', '\n']).next().unwrap().parse().unwrap()
+                };
+                self.put(VESTIBULE, port_after("http://localhost:"));
+                self.put(STAND_IN, port_after("faults to try   http://127.0.0.1:"));
                 self.vestibule = Some(server);
-                self.put(VESTIBULE, port);
             } else if let Some((_, sign)) = SIGNS.iter().find(|(word, _)| line.contains(word)) {
                 let command = self.shell(&line, &at, &bin);
                 self.programs.push(Server::start(command, sign));

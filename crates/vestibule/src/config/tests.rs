@@ -1022,3 +1022,74 @@ fn two_providers_that_are_asked_at_different_places_have_two_issuers() {
         "{refused}"
     );
 }
+
+/// A row of `docs/configuration.md`: key, value, default.
+type Documented = (String, String, String);
+
+/// The table below a heading of `docs/configuration.md`.
+fn documented(heading: &str) -> Vec<Documented> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let (_, section) = page.split_once(&format!("\n## {heading}\n")).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .map(|row| {
+            let (key, row) = row.split_once("` | ").unwrap();
+            let (value, row) = row.split_once(" | ").unwrap();
+            let (default, meaning) = row.split_once(" | ").unwrap();
+            assert!(meaning.len() > " |".len(), "{key} is not explained");
+            (key.into(), value.into(), default.into())
+        })
+        .collect()
+}
+
+/// Whether the page says of each key the default that is shown, and invents none.
+fn assert_defaults(config: &Config, prefix: &str, table: &[Documented]) {
+    for (key, _, default) in table {
+        let key = format!("{prefix}{key}");
+        let shown = config.show().iter().find(|shown| shown.key == key);
+        match shown.filter(|shown| shown.origin == "default") {
+            Some(shown) => assert_eq!(*default, format!("`{}`", shown.value), "{key}"),
+            None => assert!(!default.starts_with("`\""), "{key}: {default}"),
+        }
+    }
+}
+
+fn rows(keys: &[keys::Key]) -> Vec<(String, String)> {
+    keys.iter()
+        .map(|key| {
+            let value = match key.shape {
+                keys::Shape::Text if key.secret => "secret",
+                keys::Shape::Text => "text",
+                keys::Shape::Boolean => "boolean",
+                keys::Shape::List => "list",
+                keys::Shape::Number => "number",
+            };
+            (key.name.to_owned(), value.to_owned())
+        })
+        .collect()
+}
+
+#[test]
+fn the_page_of_all_keys_names_each_of_them_its_value_and_its_default_and_no_other() {
+    let without_default = |table: &[Documented]| -> Vec<(String, String)> {
+        let row = |(key, value, _): &Documented| (key.clone(), value.clone());
+        table.iter().map(row).collect()
+    };
+    let file = "[[frontends]]\nclient_id = \"web\"\nredirect_uris = [\"https://web.example/\"]\n";
+    let config = load(&GOOGLE, file).unwrap();
+
+    let server = documented("The server");
+    assert_eq!(without_default(&server), rows(keys::KEYS));
+    assert_defaults(&config, "", &server);
+
+    let provider = documented("A provider");
+    assert_eq!(without_default(&provider), rows(keys::PROVIDER_KEYS));
+
+    let front_end = documented("A front end");
+    let names: Vec<&str> = front_end.iter().map(|(key, ..)| key.as_str()).collect();
+    assert_eq!(names, keys::FRONTEND_KEYS);
+    assert_defaults(&config, "frontends.web.", &front_end);
+}
