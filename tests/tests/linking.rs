@@ -1,12 +1,16 @@
 //! One account for one person: the owner of an address is asked, ways in are added and taken away, and nobody gets into
 //! somebody else's account.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use http::{Method, Request, StatusCode, header};
 use serde_json::Value;
 use url::Url;
 use vestibule_devidp::{DevIdp, Person, RedirectUris};
-use vestibule_tests::{Answer, App, Browser, Setup, log_text, reason_of};
+use vestibule_tests::{
+    Answer, App, Browser, CLIENT_ID, Imitation, Parts, Setup, log_text, reason_of,
+};
 
 const ALICE: &str = "alice@example.com";
 const BOB: &str = "bob@example.com";
@@ -145,6 +149,9 @@ async fn the_owner_of_an_address_is_asked_signs_in_as_before_says_yes_and_has_on
         !page.body.contains(ALICE),
         "nothing of the account is shown"
     );
+
+    let at = |way: &str| page.body.find(way).expect("it is offered");
+    assert!(at("/auth/google/login") < at("/auth/acme/login"));
 
     // The way of before leads to the question.
     let signed_in = browser.sign_in(ALICE).await;
@@ -792,4 +799,61 @@ async fn whoever_adds_a_way_in_chooses_the_account_there() {
     let callback = browser.at_provider(&url, ALICE).await;
     browser.get(&callback).await;
     assert!(log_text().contains("the person is signed in and adds it"));
+}
+
+// S59
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_changes_at_the_provider_moves_nobody_and_takes_nothing() {
+    let google = Arc::new(Imitation::of("google", None));
+    let app = App::over(
+        Setup {
+            without_google: true,
+            public_url: "https://app.example".into(),
+            tables: format!(
+                "[providers.google]\nclient_id = \"{CLIENT_ID}\"\nclient_secret = \"canary-client-secret\"\n"
+            ),
+            ..Setup::default()
+        },
+        Parts {
+            transport: Some(google.clone()),
+            ..Parts::default()
+        },
+    )
+    .await;
+    let mut users = Vec::new();
+    for (subject, email, verified) in [
+        ("1", "ann@example.com", true),
+        ("2", "ben@example.com", true),
+        // Ann's address is Ben's at the provider now, then one that nobody has proved.
+        ("1", "ben@example.com", true),
+        ("1", "new@example.com", false),
+    ] {
+        google.change(|wire| {
+            let claims = wire.claims.as_mut().expect("Google signs ID tokens");
+            claims["sub"] = subject.into();
+            claims["email"] = email.into();
+            claims["email_verified"] = verified.into();
+        });
+        let mut browser = app.browser();
+        let url = browser.begin().await;
+        let query = google.consent(&url);
+        let answer = browser.get(&format!("/auth/google/callback?{query}")).await;
+        assert!(answer.location().ends_with("/account"), "{answer:?}");
+        users.push(browser.get_json("/users/me").await.json());
+    }
+    assert_eq!(users[2]["id"], users[0]["id"]);
+    assert_ne!(users[2]["id"], users[1]["id"]);
+    for ann in [&users[2], &users[3]] {
+        assert_eq!(ann["email"], "ann@example.com");
+    }
+    let claimed = |user: &Value| {
+        let identity = &user["identities"][0];
+        (
+            identity["email"].clone(),
+            identity["email_verified"].clone(),
+        )
+    };
+    assert_eq!(claimed(&users[2]), ("ben@example.com".into(), true.into()));
+    assert_eq!(claimed(&users[3]), ("new@example.com".into(), false.into()));
+    assert_eq!(app.counts(), [2, 2, 4]);
 }

@@ -71,7 +71,7 @@ pub(super) async fn sign_in(
             )
         })
         .collect();
-    let providers: Vec<ProviderLink<'_>> = vestibule
+    let mut providers: Vec<ProviderLink<'_>> = vestibule
         .inner
         .providers
         .iter()
@@ -84,6 +84,10 @@ pub(super) async fn sign_in(
             available: vestibule.inner.remote.is_available(provider),
         })
         .collect();
+    if let Some(pending) = &pending {
+        // What waits is not the way of before, except with another account there: the last to be offered.
+        providers.sort_by_key(|provider| provider.id == pending.provider);
+    }
     let waiting = pending.as_ref().map(|pending| {
         vestibule.provider(&pending.provider).map_or_else(
             |_| pending.provider.clone(),
