@@ -4,7 +4,7 @@ use axum::body::Body;
 use http::{Request, StatusCode, header};
 use serde_json::{Value, json};
 use vestibule_devidp::{Fault, Person, default_people};
-use vestibule_tests::{Answer, App, Browser, Setup, log_text};
+use vestibule_tests::{Answer, App, Browser, Setup, log_text, reason_of};
 
 const NONCE: &str = "/auth/google/nonce";
 const ID_TOKEN: &str = "/auth/google/id-token";
@@ -139,6 +139,11 @@ async fn a_token_that_is_not_for_us_expired_forged_or_for_another_nonce_lets_nob
     assert_eq!(
         (answer.status.as_u16(), &*answer.code()),
         (401, "unauthorized")
+    );
+    // What the app is told leads to the reason.
+    assert_eq!(
+        reason_of(answer.json()["ref"].as_str().unwrap()),
+        "audience"
     );
 
     let one = nonce(&mut device, false).await;

@@ -116,20 +116,22 @@ impl Vestibule {
         })
     }
 
-    /// Signs in whom the ID token names. Runs in a task of its own, so that an app that goes away does not split it.
+    /// Signs in whom the ID token names; or the code why not, and the reference under which the log says more. Runs in a task of its own, so that an app that goes away does not split it.
     pub(crate) async fn native_sign_in(
         self,
         provider: String,
         request: NativeRequest,
-    ) -> Result<NativeSignedIn, Failure> {
+    ) -> Result<NativeSignedIn, (Code, Reference)> {
         let named = provider.clone();
+        let random = self.random();
         let task = tokio::spawn(async move {
-            let mut reference = None;
+            // Until the nonce has said its own.
+            let mut reference = Reference::of_request(random);
             let outcome = self.native_steps(&provider, request, &mut reference).await;
-            if let Err(failure) = &outcome {
-                events::login_failed(&provider, reference.as_ref(), failure);
-            }
-            outcome
+            outcome.map_err(|failure| {
+                events::login_failed(&provider, Some(&reference), &failure);
+                (failure.code, reference)
+            })
         });
         task.await.unwrap_or_else(|_| {
             let failure = Failure::new(
@@ -137,8 +139,9 @@ impl Vestibule {
                 "panic",
                 "a native sign-in panicked; please report it with this log",
             );
-            events::login_failed(&named, None, &failure);
-            Err(failure)
+            let reference = Reference::of_request(random);
+            events::login_failed(&named, Some(&reference), &failure);
+            Err((failure.code, reference))
         })
     }
 
@@ -146,7 +149,7 @@ impl Vestibule {
         &self,
         provider: &str,
         request: NativeRequest,
-        reference: &mut Option<Reference>,
+        reference: &mut Reference,
     ) -> Result<NativeSignedIn, Failure> {
         let provider = self.provider(provider)?;
         if !provider.is_openid() {
@@ -161,7 +164,7 @@ impl Vestibule {
 
         // For which of our nonces was it made, and is this the browser that was given it?
         let sealed = self.open_nonce(&provider.id, &request)?;
-        *reference = Some(Reference::of_random(&sealed.random));
+        *reference = Reference::of_random(&sealed.random);
         let claim = StateHash::of(request.nonce.as_bytes());
         if self.inner.store.claim_state(claim, self.now()).await? == Claim::Used {
             return Err(Failure::new(
@@ -225,7 +228,7 @@ impl Vestibule {
             ..Admission::new(&provider, &identity, errand, claim)
         };
         let admitted = self.admit(admission).await.map_err(Failure::from)?;
-        events::login_succeeded(&provider, reference.as_ref(), &admitted);
+        events::login_succeeded(&provider, Some(reference), &admitted);
         match granted {
             Some((frontend, grant, signer)) => {
                 events::handed_over(frontend, admitted.signed_in.user.id);

@@ -64,14 +64,19 @@ pub(super) async fn id_token(
 ) -> Response {
     let cookies = vestibule.inner.cookies;
     let outcome = async {
-        vestibule.inner.rate.check(Route::Callback, client)?;
+        vestibule
+            .inner
+            .rate
+            .check(Route::Callback, client)
+            .map_err(|failure| Answer::failed(&vestibule, failure, Form::Problem))?;
         // Not what the rejection says: it may quote the token.
         let Json(body) = body.map_err(|_| {
-            Failure::new(
+            let failure = Failure::new(
                 Code::BadRequest,
                 "body",
                 "the body is not a JSON object with the texts id_token and nonce, sent as application/json",
-            )
+            );
+            Answer::failed(&vestibule, failure, Form::Problem)
         })?;
         let request = NativeRequest {
             id_token: body.id_token,
@@ -81,7 +86,9 @@ pub(super) async fn id_token(
             is_browser: is_browser(&headers),
             session: cookies.session(&headers),
         };
-        vestibule.clone().native_sign_in(provider, request).await
+        let signed_in = vestibule.clone().native_sign_in(provider, request).await;
+        signed_in
+            .map_err(|(code, reference)| Answer::of_login(code, Some(reference), Form::Problem))
     };
     let mut response = match outcome.await {
         Ok(NativeSignedIn::Session(session)) => {
@@ -93,7 +100,7 @@ pub(super) async fn id_token(
             response
         }
         Ok(NativeSignedIn::Tokens(tokens)) => oauth::token_response(&tokens),
-        Err(failure) => Answer::failed(&vestibule, failure, Form::Problem).into_response(),
+        Err(answer) => answer.into_response(),
     };
     if cookies.nonce(&headers).is_some() {
         response
