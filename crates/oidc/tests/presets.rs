@@ -20,6 +20,7 @@ const DOCUMENTED_AT: &[(&str, &[&str])] = &[
     ("apple", &["developer.apple.com"]),
     ("github", &["docs.github.com", "github.blog"]),
     ("gitlab", &["docs.gitlab.com"]),
+    ("facebook", &["developers.facebook.com"]),
     ("linkedin", &["learn.microsoft.com"]),
     ("slack", &["docs.slack.dev", "api.slack.com"]),
     ("discord", &["discord.com"]),

@@ -44,7 +44,11 @@ pub static PRESET: Preset = Preset {
         ..Quirks::NONE
     },
     facts: Facts {
-        checked: None,
-        sources: &[],
+        checked: Some("2026-11-25"),
+        sources: &[
+            "https://developers.facebook.com/docs/facebook-login/guides/advanced/manual-flow",
+            "https://developers.facebook.com/docs/graph-api/reference/user",
+            "https://developers.facebook.com/documentation/facebook-login/guides/permissions/review",
+        ],
     },
 };
