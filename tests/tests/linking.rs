@@ -461,6 +461,8 @@ async fn whoever_came_in_by_a_way_that_is_taken_away_is_out_and_finishes_nothing
     let mut alice = two.alice().await;
     add(&mut alice, "acme", ALICE).await;
     let mut at_google = two.alice().await;
+    let mut bob = two.browser();
+    bob.sign_in(BOB).await;
 
     // Somebody who has her account at Acme begins to add a way in of their own.
     let mut intruder = two.browser();
@@ -483,10 +485,10 @@ async fn whoever_came_in_by_a_way_that_is_taken_away_is_out_and_finishes_nothing
     assert_eq!(refused.code(), "session_expired");
     assert_eq!(reason_of(&refused.reference()), "session_of_link_over");
 
-    // Her own session began there too, and goes on; so does the one of the other provider.
-    for browser in [&mut alice, &mut at_google] {
-        assert_eq!(who(browser).await.1.len(), 1);
-    }
+    // Her own session began there too, and goes on, alone; nobody else's ends.
+    assert_eq!(who(&mut alice).await.1.len(), 1);
+    assert_eq!(at_google.get_json("/users/me").await.status, 401);
+    assert_eq!(who(&mut bob).await.1.len(), 1);
     assert_eq!(two.app.count("sessions"), 2);
 }
 

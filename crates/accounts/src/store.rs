@@ -303,8 +303,8 @@ pub trait Store: Send + Sync + 'static {
     /// Takes an identity from its user, raising the version, and with it what was kept of its provider; `None` if it was
     /// not that user's. Never the last way in; a password is one. A user who is disabled is [`UnlinkError::Stale`].
     ///
-    /// Whoever came in by it is out: every session of the user ends that began at the identity's provider, with all that
-    /// hangs on it. Only `keep` stays, the session of the person who asks. From then on the identity is
+    /// Whoever came in by it is out: every session of the user ends, with all that hangs on it. Only `keep` stays, the
+    /// session of the person who asks. From then on the identity is
     /// [`Known::taken_away`], until a sign-in links it to the user again that requires a session of that user.
     fn unlink(
         &self,

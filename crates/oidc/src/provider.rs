@@ -503,11 +503,22 @@ impl Provider {
     pub fn is_asked_where(&self, other: &Self) -> bool {
         match (&self.source, &other.source) {
             (Source::Metadata(one), Source::Metadata(other)) => one == other,
-            (Source::Api(one), Source::Api(other)) => {
-                one.profile == other.profile
-                    && one.metadata.token_endpoint == other.metadata.token_endpoint
+            (Source::Api(here), Source::Api(there)) => {
+                here.profile == there.profile
+                    && here.metadata.token_endpoint == there.metadata.token_endpoint
+                    && here.claims.subject == there.claims.subject
+                    && (!self.preset.quirks.subject_of_client || self.client_id == other.client_id)
             }
             _ => false,
+        }
+    }
+
+    /// Whether this issuer is the provider's, or that of one of its tenants.
+    #[must_use]
+    pub fn has_issuer(&self, issuer: &str) -> bool {
+        match self.issuer.as_str().split_once(TENANT_ID) {
+            Some((before, after)) => issuer.starts_with(before) && issuer.ends_with(after),
+            None => issuer == self.issuer.as_str(),
         }
     }
 

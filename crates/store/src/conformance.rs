@@ -124,7 +124,7 @@ macro_rules! conformance_tests {
             a_grant_is_ended_by_its_own_client_alone
             signing_out_ends_codes_and_grants
             disabling_ends_codes_and_grants_and_enabling_brings_none_back
-            unlinking_ends_what_began_at_that_provider_but_the_acting_session
+            unlinking_ends_every_session_but_the_acting_one
             a_new_sign_in_of_the_same_user_keeps_what_the_browser_was_given
             a_new_sign_in_of_another_user_ends_what_the_browser_was_given
             a_session_that_is_over_leaves_nothing_to_its_successor

@@ -205,7 +205,10 @@ impl Vestibule {
 
     /// Whether a person has another way in than this one. One of a provider that is configured no longer is none.
     pub(crate) fn can_lose(&self, user: &User, all: &[Identity], one: &Identity) -> bool {
-        let is_way_in = |identity: &Identity| self.provider(&identity.record.provider).is_ok();
+        let is_way_in = |identity: &Identity| {
+            self.provider(&identity.record.provider)
+                .is_ok_and(|provider| provider.has_issuer(&identity.record.issuer))
+        };
         let mut others = all.iter().filter(|identity| {
             (&identity.record.issuer, &identity.record.subject)
                 != (&one.record.issuer, &one.record.subject)

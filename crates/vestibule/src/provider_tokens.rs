@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use vestibule_accounts::{IdentityRecord, ProviderTokens, Timestamp, UserId};
 use vestibule_oidc::{
-    AccessToken, Metadata, Provider, RefreshToken, TokenError, TokenSet, VerifiedIdentity,
+    AccessToken, Metadata, Provider, ProviderId, RefreshToken, TokenError, TokenSet,
+    VerifiedIdentity,
 };
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -29,8 +30,8 @@ const DEADLINE: Duration = Duration::from_secs(8);
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How often whoever waits for another server's renewal looks.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How often a renewed token is written again when the database refuses.
-const WRITES: u32 = 20;
+/// How long a renewed token is written again when the database refuses: while the lease lasts.
+const WRITING: Duration = Duration::from_secs(20);
 /// The most that is kept, in bytes.
 const MAX_KEPT: usize = 48 * 1024;
 
@@ -42,17 +43,30 @@ pub(crate) struct ProviderToken {
     pub(crate) scope: Option<String>,
 }
 
-/// The renewals of this process: of all who ask for one person, one asks the database and the provider.
+/// The renewals of this process: of all who ask for one person at one provider, one asks the database and the provider.
 #[derive(Debug, Default)]
-pub(crate) struct Renewals(Mutex<HashMap<UserId, Arc<tokio::sync::Mutex<()>>>>);
+pub(crate) struct Renewals(Mutex<HashMap<(UserId, ProviderId), Turn>>);
+
+/// Held by whoever renews.
+type Turn = Arc<tokio::sync::Mutex<()>>;
 
 impl Renewals {
-    fn of(&self, user: UserId) -> Arc<tokio::sync::Mutex<()>> {
+    fn of(&self, user: UserId, provider: &ProviderId) -> Turn {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // What nobody waits for is nobody's turn.
         all.retain(|_, turn| Arc::strong_count(turn) > 1);
-        all.entry(user).or_default().clone()
+        all.entry((user, provider.clone())).or_default().clone()
     }
+}
+
+/// What became of the row that a renewal is to be written to.
+enum Written {
+    /// It is written; or a sign-in brought others, which stay.
+    Done,
+    /// The same tokens, sealed anew: to be written over.
+    Again(ProviderTokens),
+    /// Its way in was taken away.
+    TakenAway,
 }
 
 /// What is sealed. The identity stands in it: a row that was moved to somebody else opens for nobody. So does our client
@@ -209,32 +223,49 @@ impl Vestibule {
         provider: &str,
     ) -> Result<Option<ProviderToken>, Failure> {
         let provider = self.provider(provider)?;
+        let Some((row, kept)) = self.kept_row(user, &provider).await? else {
+            return Ok(None);
+        };
+        if kept.is_live(self.now(), EARLY_SECONDS) {
+            self.seal_anew(&row, &kept).await;
+            return Ok(Some(kept.token()));
+        }
+        match self.renewed(user, &provider).await {
+            // It cannot be renewed now, and is still good for a little.
+            Err(failure)
+                if (failure.code != Code::ReauthRequired || kept.refresh_token.is_none())
+                    && kept.is_live(self.now(), 0) =>
+            {
+                Ok(Some(kept.token()))
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// The token, renewed by this request or by another one.
+    async fn renewed(
+        &self,
+        user: UserId,
+        provider: &Arc<Provider>,
+    ) -> Result<Option<ProviderToken>, Failure> {
         let until = Instant::now() + PATIENCE;
-        let turn = self.inner.renewals.of(user);
-        let mut its_turn = None;
+        // First among those who ask here, then among the servers.
+        let turn = self.inner.renewals.of(user, &provider.id);
+        let _turn = tokio::time::timeout_at(until, turn.lock())
+            .await
+            .map_err(|_| renewed_elsewhere())?;
+        let metadata = self.inner.remote.metadata(provider).await?;
         loop {
-            let now = self.now();
-            let Some((row, kept)) = self.kept_row(user, &provider).await? else {
+            let Some((row, kept)) = self.kept_row(user, provider).await? else {
                 return Ok(None);
             };
+            let now = self.now();
             if kept.is_live(now, EARLY_SECONDS) {
                 return Ok(Some(kept.token()));
             }
             let Some(refresh_token) = kept.refresh_token.as_deref() else {
-                // Nothing to renew it with: it is good to its end.
-                if kept.is_live(now, 0) {
-                    return Ok(Some(kept.token()));
-                }
                 return Err(ended("no_refresh_token"));
             };
-            // First among those who ask here, then among the servers.
-            if its_turn.is_none() {
-                let waited = tokio::time::timeout_at(until, turn.lock()).await;
-                its_turn = Some(waited.map_err(|_| renewed_elsewhere())?);
-                continue;
-            }
-            // Before the lease, which is for what follows alone.
-            let metadata = self.inner.remote.metadata(&provider).await?;
             let lease = self.inner.store.lease_provider_tokens(
                 row.issuer.clone(),
                 row.subject.clone(),
@@ -243,17 +274,8 @@ impl Vestibule {
                 now,
             );
             if lease.await? {
-                let renewed = self.renew(&provider, metadata, &row, refresh_token);
-                return match renewed.await {
-                    Ok(token) => Ok(Some(token)),
-                    // The old one is still good for a little.
-                    Err(failure)
-                        if failure.code != Code::ReauthRequired && kept.is_live(self.now(), 0) =>
-                    {
-                        Ok(Some(kept.token()))
-                    }
-                    Err(failure) => Err(failure),
-                };
+                let renewed = self.renew(provider, metadata, row, refresh_token);
+                return renewed.await.map(Some);
             }
             if Instant::now() >= until {
                 return Err(renewed_elsewhere());
@@ -279,30 +301,30 @@ impl Vestibule {
             return Ok(None);
         };
         match self.open_kept(&row.issuer, &row.subject, &row.sealed) {
-            Some(kept) if kept.is_of(provider) => {
-                self.seal_anew(&row, &kept).await?;
-                Ok(Some((row, kept)))
-            }
+            Some(kept) if kept.is_of(provider) => Ok(Some((row, kept))),
             Some(_) => Err(ended("given_to_another_client")),
             None => Err(ended("sealed_with_another_secret")),
         }
     }
 
-    /// Seals anew what the previous secret had sealed, so that it can be taken out. The row that was read is out of date
-    /// then, and whoever renews by it reads again.
-    async fn seal_anew(&self, row: &ProviderTokens, kept: &Kept) -> Result<(), Failure> {
+    /// Seals anew what the previous secret had sealed, so that it can be taken out. Only while it is live: a lease on it is
+    /// somebody's who is renewing it. Where it does not succeed, the next request tries again.
+    async fn seal_anew(&self, row: &ProviderTokens, kept: &Kept) {
         if self.inner.sealer.is_current(Purpose::AtRest, &row.sealed) {
-            return Ok(());
+            return;
         }
-        let sealed = self.seal_kept(kept);
-        if sealed.is_some() {
-            let (issuer, subject) = (row.issuer.clone(), row.subject.clone());
-            self.inner
-                .store
-                .replace_provider_tokens(issuer, subject, row.version, sealed, self.now())
-                .await?;
+        let Some(sealed) = self.seal_kept(kept) else {
+            return;
+        };
+        let (issuer, subject) = (row.issuer.clone(), row.subject.clone());
+        let replaced = self
+            .inner
+            .store
+            .replace_provider_tokens(issuer, subject, row.version, Some(sealed), self.now())
+            .await;
+        if let Err(error) = replaced {
+            tracing::warn!(event = "provider_tokens.not_sealed_anew", detail = %error);
         }
-        Ok(())
     }
 
     /// Asks the provider for a new access token and keeps what comes (RFC 6749 section 6). In a task of its own: a browser
@@ -311,20 +333,20 @@ impl Vestibule {
         &self,
         provider: &Arc<Provider>,
         metadata: Arc<Metadata>,
-        row: &ProviderTokens,
+        row: ProviderTokens,
         refresh_token: &str,
     ) -> Result<ProviderToken, Failure> {
-        let (vestibule, provider, row) = (self.clone(), provider.clone(), row.clone());
+        let (vestibule, provider) = (self.clone(), provider.clone());
         let refresh_token = RefreshToken::new(refresh_token.to_owned());
         let task = tokio::spawn(async move {
             let answer = vestibule
                 .ask_anew(&provider, &metadata, &refresh_token)
                 .await;
+            let used = refresh_token.expose();
             let (sealed, outcome) = match answer {
                 Ok(tokens) => {
                     let whose = (row.issuer.as_str(), row.subject.as_str());
-                    let earlier = Some(refresh_token.expose());
-                    let kept = Kept::new(&provider, whose, &tokens, earlier, vestibule.now());
+                    let kept = Kept::new(&provider, whose, &tokens, Some(used), vestibule.now());
                     (vestibule.seal_kept(&kept), Ok(kept))
                 }
                 // The provider has ended it. What is of no use is not kept.
@@ -332,24 +354,13 @@ impl Vestibule {
                 // What was sealed stays; the next request may try at once.
                 Err(failure) => (Some(row.sealed.clone()), Err(failure)),
             };
-            let mut row = row;
-            while !vestibule.write_renewed(&row, sealed.clone()).await? {
-                let used = refresh_token.expose();
-                row = match vestibule.row_of(&row.issuer, &row.subject).await? {
-                    // The same, sealed anew.
-                    Some((row, kept)) if kept.refresh_token.as_deref() == Some(used) => row,
-                    // A sign-in brought others.
-                    Some(_) => break,
-                    // Its way in was taken away meanwhile: what came just now is given back as the rest was.
-                    None => {
-                        if let Ok(kept) = &outcome {
-                            vestibule.give_back_set(&provider, &kept.token_set()).await;
-                        }
-                        return Err(ended("taken_away"));
-                    }
-                };
-            }
+            let is_there = vestibule.write_renewed(row, sealed, used).await?;
             let kept = outcome?;
+            if !is_there {
+                // Its way in was taken away meanwhile: what came just now is given back as the rest was.
+                vestibule.give_back_set(&provider, &kept.token_set()).await;
+                return Err(ended("taken_away"));
+            }
             Ok(kept.token())
         });
         task.await.unwrap_or_else(|_| {
@@ -361,28 +372,52 @@ impl Vestibule {
         })
     }
 
-    /// Writes what a renewal brought; `false` where somebody wrote in between. The provider may take the old refresh token
-    /// no more: while the lease lasts, a database that refuses is asked again.
+    /// Writes what a renewal brought; whether its identity is there still. The provider may take the old refresh token no
+    /// more: while the lease lasts, a database that refuses is asked again.
     async fn write_renewed(
         &self,
-        row: &ProviderTokens,
+        mut row: ProviderTokens,
         sealed: Option<Vec<u8>>,
+        used: &str,
     ) -> Result<bool, Failure> {
-        let mut writes = 0;
+        let until = Instant::now() + WRITING;
         loop {
-            let (issuer, subject) = (row.issuer.clone(), row.subject.clone());
-            let written = self
-                .inner
-                .store
-                .replace_provider_tokens(issuer, subject, row.version, sealed.clone(), self.now())
-                .await;
-            writes += 1;
-            match written {
-                Ok(written) => return Ok(written),
-                Err(error) if writes == WRITES => return Err(error.into()),
+            match self.write_over(&row, sealed.clone(), used).await {
+                Ok(Written::Done) => return Ok(true),
+                Ok(Written::TakenAway) => return Ok(false),
+                Ok(Written::Again(newer)) => row = newer,
+                Err(failure) if Instant::now() >= until => return Err(failure),
                 Err(_) => tokio::time::sleep(LOOK_EVERY).await,
             }
         }
+    }
+
+    /// Writes over a row, if it is as it was read; else looks what it is by now.
+    async fn write_over(
+        &self,
+        row: &ProviderTokens,
+        sealed: Option<Vec<u8>>,
+        used: &str,
+    ) -> Result<Written, Failure> {
+        let store = &self.inner.store;
+        let (issuer, subject) = (row.issuer.clone(), row.subject.clone());
+        if store
+            .replace_provider_tokens(issuer, subject, row.version, sealed, self.now())
+            .await?
+        {
+            return Ok(Written::Done);
+        }
+        let (issuer, subject) = (row.issuer.clone(), row.subject.clone());
+        let known = store.known(issuer, subject, None, self.now()).await?;
+        if known.identity.is_none() {
+            return Ok(Written::TakenAway);
+        }
+        Ok(match self.row_of(&row.issuer, &row.subject).await? {
+            Some((newer, kept)) if kept.refresh_token.as_deref() == Some(used) => {
+                Written::Again(newer)
+            }
+            _ => Written::Done,
+        })
     }
 
     async fn ask_anew(
@@ -409,14 +444,22 @@ impl Vestibule {
     /// Gives tokens back to their provider (RFC 7009). They are forgotten here already; where the provider does not take
     /// them back within some seconds, that is the operator's to know.
     pub(crate) async fn give_back(&self, record: &IdentityRecord, sealed: &[u8]) {
-        let Ok(provider) = self.provider(&record.provider) else {
-            return;
-        };
-        match self.open_kept(&record.issuer, &record.subject, sealed) {
-            Some(kept) if kept.is_of(&provider) => {
+        let kept = self.open_kept(&record.issuer, &record.subject, sealed);
+        let provider = kept
+            .as_ref()
+            .and_then(|kept| self.provider(&kept.provider).ok());
+        match (kept, provider) {
+            (Some(kept), Some(provider)) if kept.is_of(&provider) => {
                 self.give_back_set(&provider, &kept.token_set()).await;
             }
-            _ => {}
+            _ => events::not_revoked(
+                &record.provider,
+                &Failure::new(
+                    Code::ProviderMisconfigured,
+                    "not_ours_any_more",
+                    "the tokens were given to another client_id, or sealed with another secret; the person can remove the access in the provider's own settings",
+                ),
+            ),
         }
     }
 

@@ -182,7 +182,7 @@ fn prompt(provider: &Provider, wanted: Option<Prompt>) -> Option<String> {
     let asks_consent = provider
         .authorization_params
         .iter()
-        .any(|(name, value)| name == "prompt" && value == "consent");
+        .any(|(name, value)| name == "prompt" && value.split(' ').any(|word| word == "consent"));
     Some(match wanted {
         Prompt::Login | Prompt::SelectAccount if asks_consent => {
             format!("{} consent", wanted.as_str())

@@ -41,6 +41,7 @@ pub static PRESET: Preset = Preset {
     needs: &[Setting::ClientSecret],
     quirks: Quirks {
         client_auth: Some(ClientAuthMethod::Post),
+        subject_of_client: true,
         ..Quirks::NONE
     },
     facts: Facts {

@@ -62,7 +62,11 @@ pub static OAUTH2: Preset = Preset {
         because: "Nothing is known of it: the key email_verified_claim names the member that says so.",
     },
     needs: &[Setting::Endpoints],
-    quirks: Quirks::NONE,
+    quirks: Quirks {
+        // Nobody knows.
+        subject_of_client: true,
+        ..Quirks::NONE
+    },
     facts: Facts {
         checked: Some("2026-11-25"),
         sources: &["https://www.rfc-editor.org/rfc/rfc6749"],

@@ -267,6 +267,8 @@ pub struct Quirks {
     pub offline_params: &'static [(&'static str, &'static str)],
     /// A scope that makes it hand out a refresh token.
     pub offline_scope: Option<&'static str>,
+    /// Each client knows a person by another subject, so that two clients have two sets of people.
+    pub subject_of_client: bool,
     /// It has no `prompt=login`; `select_account` is the nearest that it has.
     pub no_prompt_login: bool,
     /// Its token response need not say `token_type`.
@@ -295,6 +297,7 @@ impl Quirks {
         authorization_params: &[],
         offline_params: &[],
         offline_scope: None,
+        subject_of_client: false,
         no_prompt_login: false,
         token_type_may_lack: false,
         token_errors: &[],

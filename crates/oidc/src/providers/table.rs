@@ -242,6 +242,7 @@ pub static KAKAO: Preset = row(
     },
     &["profile_nickname", "account_email"],
     Quirks {
+        subject_of_client: true,
         client_auth: Some(ClientAuthMethod::Post),
         numeric_subject: true,
         ..Quirks::NONE
@@ -272,6 +273,7 @@ pub static LINE: Preset = row(
     },
     &["profile"],
     Quirks {
+        subject_of_client: true,
         client_auth: Some(ClientAuthMethod::Post),
 
         ..Quirks::NONE
@@ -302,6 +304,7 @@ pub static NAVER: Preset = row(
     },
     &[],
     Quirks {
+        subject_of_client: true,
         client_auth: Some(ClientAuthMethod::Post),
 
         ..Quirks::NONE

@@ -74,7 +74,7 @@ statements! {
     insert_identity = "INSERT INTO vestibule.identities (issuer, subject, user_id, provider, email, email_verified, name, picture, created_at, last_used_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)";
     update_identity = "UPDATE vestibule.identities SET provider = $4, email = $5, email_verified = $6, name = $7, picture = $8, last_used_at = $9 WHERE issuer = $1 AND subject = $2 AND user_id = $3";
     select_identities = "SELECT user_id, issuer, subject, provider, email, email_verified, name, picture, created_at, last_used_at FROM vestibule.identities WHERE user_id = $1 ORDER BY created_at, issuer, subject";
-    delete_identity = "DELETE FROM vestibule.identities WHERE user_id = $1 AND issuer = $2 AND subject = $3 RETURNING provider";
+    delete_identity = "DELETE FROM vestibule.identities WHERE user_id = $1 AND issuer = $2 AND subject = $3";
     has_identity = "SELECT EXISTS (SELECT 1 FROM vestibule.identities WHERE user_id = $1 AND issuer = $2 AND subject = $3)";
     insert_taken_away = "INSERT INTO vestibule.taken_away (user_id, issuer, subject) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
     delete_taken_away = "DELETE FROM vestibule.taken_away WHERE user_id = $1 AND issuer = $2 AND subject = $3";
@@ -101,7 +101,7 @@ statements! {
     touch_session = "UPDATE vestibule.sessions SET last_seen_at = greatest(last_seen_at, $2) WHERE id = $1 AND expires_at > $2 AND last_seen_at + idle_seconds * 1000000 > $2";
     delete_session = "DELETE FROM vestibule.sessions WHERE hash = $1 RETURNING id";
     delete_sessions_of = "DELETE FROM vestibule.sessions WHERE user_id = $1";
-    delete_sessions_at = "DELETE FROM vestibule.sessions WHERE user_id = $1 AND provider = $2 AND id IS DISTINCT FROM $3";
+    delete_other_sessions = "DELETE FROM vestibule.sessions WHERE user_id = $1 AND id IS DISTINCT FROM $2";
     prune_sessions = "DELETE FROM vestibule.sessions WHERE hash = ANY (ARRAY(SELECT hash FROM vestibule.sessions WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))";
 
     insert_code = "INSERT INTO vestibule.codes (hash, session, client_id, redirect_uri, code_challenge, expires_at) VALUES ($1, $2, $3, $4, $5, $6)";

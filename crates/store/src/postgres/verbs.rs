@@ -600,10 +600,9 @@ impl Store for PostgresStore {
                     // First: what is kept goes with the identity.
                     let kept = tx.one(&sql.take_provider_tokens, params).await?;
                     let provider_tokens = kept.map(|row| rows::get(&row, 0)).transpose()?;
-                    let Some(identity) = tx.one(&sql.delete_identity, params).await? else {
+                    if tx.execute(&sql.delete_identity, params).await? == 0 {
                         return Ok(None);
-                    };
-                    let provider: &str = rows::get(&identity, 0)?;
+                    }
                     // S63: not the last way in.
                     if !tx.asks(&sql.has_way_in, params![user]).await? {
                         return Err(JobError::Domain(UnlinkError::LastMethod));
@@ -611,10 +610,10 @@ impl Store for PostgresStore {
                     tx.execute(&sql.insert_taken_away, params).await?;
                     let params = params![user, now.micros()];
                     tx.execute(&sql.raise_version, params).await?;
-                    // S63: nor does anybody stay who came in by it.
+                    // S63: nor does anybody stay who came in by it, however their session is named by now.
                     let keep = keep.map(|keep| uuid(keep.as_bytes()));
-                    let params = params![user, provider, keep];
-                    tx.execute(&sql.delete_sessions_at, params).await?;
+                    tx.execute(&sql.delete_other_sessions, params![user, keep])
+                        .await?;
                     Ok(Some(Unlinked { provider_tokens }))
                 })
             },

@@ -42,7 +42,8 @@ pub(super) const SET_SUPERUSER: &str = "UPDATE vestibule_users SET version = ver
 pub(super) const INSERT_IDENTITY: &str = "INSERT INTO vestibule_identities (issuer, subject, user, provider, email, email_verified, name, picture, created_at, last_used_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)";
 pub(super) const UPDATE_IDENTITY: &str = "UPDATE vestibule_identities SET provider = ?4, email = ?5, email_verified = ?6, name = ?7, picture = ?8, last_used_at = ?9 WHERE issuer = ?1 AND subject = ?2 AND user = ?3";
 pub(super) const SELECT_IDENTITIES: &str = "SELECT user, issuer, subject, provider, email, email_verified, name, picture, created_at, last_used_at FROM vestibule_identities WHERE user = ?1 ORDER BY created_at, issuer, subject";
-pub(super) const DELETE_IDENTITY: &str = "DELETE FROM vestibule_identities WHERE user = ?1 AND issuer = ?2 AND subject = ?3 RETURNING provider";
+pub(super) const DELETE_IDENTITY: &str =
+    "DELETE FROM vestibule_identities WHERE user = ?1 AND issuer = ?2 AND subject = ?3";
 pub(super) const INSERT_TAKEN_AWAY: &str = "INSERT INTO vestibule_taken_away (user, issuer, subject) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
 pub(super) const DELETE_TAKEN_AWAY: &str =
     "DELETE FROM vestibule_taken_away WHERE user = ?1 AND issuer = ?2 AND subject = ?3";
@@ -72,8 +73,8 @@ pub(super) const TOUCH_SESSION: &str = "UPDATE vestibule_sessions SET last_seen_
 pub(super) const DELETE_SESSION: &str =
     "DELETE FROM vestibule_sessions WHERE hash = ?1 RETURNING id";
 pub(super) const DELETE_SESSIONS_OF: &str = "DELETE FROM vestibule_sessions WHERE user = ?1";
-pub(super) const DELETE_SESSIONS_AT: &str =
-    "DELETE FROM vestibule_sessions WHERE user = ?1 AND provider = ?2 AND id IS NOT ?3";
+pub(super) const DELETE_OTHER_SESSIONS: &str =
+    "DELETE FROM vestibule_sessions WHERE user = ?1 AND id IS NOT ?2";
 pub(super) const PRUNE_SESSIONS: &str = "DELETE FROM vestibule_sessions WHERE hash IN (SELECT hash FROM vestibule_sessions WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)";
 
 pub(super) const INSERT_CODE: &str = "INSERT INTO vestibule_codes (hash, session, client_id, redirect_uri, code_challenge, expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";

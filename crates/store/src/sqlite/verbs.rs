@@ -617,10 +617,9 @@ impl Store for SqliteStore {
             let key = (&issuer, &subject);
             let provider_tokens = one(connection, sql::SELECT_SEALED, key, |row| row.get(0))?;
             let key = (id, &issuer, &subject);
-            let provider = one(connection, sql::DELETE_IDENTITY, key, |row| row.get(0))?;
-            let Some::<String>(provider) = provider else {
+            if execute(connection, sql::DELETE_IDENTITY, key)? == 0 {
                 return Ok(None);
-            };
+            }
             let left: i64 = connection
                 .prepare_cached(sql::COUNT_WAYS_IN)?
                 .query_row([id], |row| row.get(0))?;
@@ -630,9 +629,9 @@ impl Store for SqliteStore {
             }
             execute(connection, sql::RAISE_VERSION, (id, now.micros()))?;
             execute(connection, sql::INSERT_TAKEN_AWAY, key)?;
-            // S63: nor does anybody stay who came in by it.
+            // S63: nor does anybody stay who came in by it, however their session is named by now.
             let keep = keep.as_ref().map(SessionId::as_bytes);
-            execute(connection, sql::DELETE_SESSIONS_AT, (id, provider, keep))?;
+            execute(connection, sql::DELETE_OTHER_SESSIONS, (id, keep))?;
             Ok(Some(Unlinked { provider_tokens }))
         }))
     }

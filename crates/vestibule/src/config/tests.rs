@@ -1003,19 +1003,29 @@ fn what_a_back_end_shares_is_not_the_secret_that_seals() {
 // S54, S55
 #[test]
 fn two_providers_that_are_asked_at_different_places_have_two_issuers() {
-    let provider = |name: &str, realm: &str, issuer: &str| {
+    let provider = |name: &str, realm: &str, issuer: &str, subject: &str, client: &str| {
         format!(
-            "[providers.{name}]\nauthorization_endpoint = \"https://sso.example/{realm}/authorize\"\ntoken_endpoint = \"https://sso.example/{realm}/token\"\nprofile_endpoint = \"https://sso.example/{realm}/me\"\nsubject_claim = \"id\"\nclient_id = \"us\"\nclient_secret = \"hush\"\n{issuer}\n"
+            "[providers.{name}]\nauthorization_endpoint = \"https://sso.example/{realm}/authorize\"\ntoken_endpoint = \"https://sso.example/{realm}/token\"\nprofile_endpoint = \"https://sso.example/{realm}/me\"\nsubject_claim = \"{subject}\"\nclient_id = \"{client}\"\nclient_secret = \"hush\"\n{issuer}\n"
         )
     };
     let issuer = "issuer = \"https://sso.example\"";
     let both = |realm: &str, issuer: &str| {
-        let file = provider("one", "a", issuer) + &provider("two", realm, issuer);
-        load(&[], &file)
+        let first = provider("one", "a", issuer, "id", "us");
+        load(&[], &(first + &provider("two", realm, issuer, "id", "us")))
     };
     both("b", "").unwrap();
-    // Two clients at one place are at home in one issuer.
+    // The same place twice is one set of people.
     both("a", issuer).unwrap();
+    // By another member, or for another client of a provider that nobody knows, it is another one.
+    for (subject, client) in [("employee_number", "us"), ("id", "others")] {
+        let first = provider("one", "a", "", "id", "us");
+        let second = provider("two", "a", "", subject, client);
+        load(&[], &(first + &second)).unwrap_err();
+    }
+    let github =
+        "[providers.one]\npreset = \"github\"\nclient_id = \"us\"\nclient_secret = \"hush\"\n";
+    let other = github.replace("one", "two").replace("us\"", "others\"");
+    load(&[], &(github.to_owned() + &other)).unwrap();
     let refused = both("b", issuer).unwrap_err().to_string();
     assert!(
         refused.contains("providers.two.issuer") && refused.contains("providers.one"),

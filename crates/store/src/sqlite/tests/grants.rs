@@ -388,7 +388,7 @@ async fn no_search_for_what_a_person_has_reads_a_whole_table() {
         sql::PRUNE_GRANTS,
         sql::UPDATE_IDENTITY,
         sql::DELETE_IDENTITY,
-        sql::DELETE_SESSIONS_AT,
+        sql::DELETE_OTHER_SESSIONS,
         sql::DELETE_TAKEN_AWAY,
         sql::SELECT_SEALED,
         sql::LEASE_PROVIDER_TOKENS,
