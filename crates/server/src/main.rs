@@ -12,6 +12,10 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     match cli::run() {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads has seen enough: `vestibule providers | head`.
+        Err(cli::CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
         Err(failure) => {
             cli::say(&format!("error: {failure}"));
             ExitCode::FAILURE

@@ -9,6 +9,7 @@ mod support;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use support::{Home, SECRET, client, configuration, location, provider, sign_in, who};
@@ -831,7 +832,20 @@ async fn a_revoked_key_is_gone_another_signs_and_nobody_is_signed_out() {
     );
 }
 
-/// Three front ends below a configuration, and two secrets that nothing may print.
+#[test]
+fn whoever_reads_the_first_lines_of_an_answer_alone_is_told_of_no_error() {
+    let (read, write) = std::io::pipe().unwrap();
+    drop(read);
+    let done = Home::with("")
+        .command(&["providers"])
+        .stdout(write)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    assert!(done.status.success());
+    assert!(done.stderr.is_empty(), "{:?}", done.stderr);
+}
+
 #[test]
 fn the_providers_are_listed_whole_in_columns_that_fit_without_a_configuration() {
     let home = Home::with("this is no TOML");
@@ -890,6 +904,7 @@ google     Google     OpenID Connect  checked 2026-11-24
     assert_eq!(apple["protocol"], "openid");
 }
 
+/// Three front ends below a configuration, and two secrets that nothing may print.
 fn with_front_ends() -> String {
     let configuration = configuration("http://127.0.0.1:9");
     format!(
