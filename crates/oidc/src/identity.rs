@@ -74,12 +74,12 @@ impl PersonClaims {
     }
 }
 
-/// An address and whether it is verified. What is no text is no address: a login does not hang on it unless an address is
-/// required, and then that is what is told.
+/// An address and whether it is verified. What is no plain text is no address: a login does not hang on it unless an address
+/// is required, and then that is what is told. PostgreSQL keeps no text with a NUL.
 pub(crate) fn email(text: Option<&str>, verified: bool) -> EmailClaim {
     match text {
         None | Some("") => EmailClaim::Absent,
-        Some(email) if email.len() > MAX_TEXT => EmailClaim::Absent,
+        Some(email) if email.len() > MAX_TEXT || has_control(email) => EmailClaim::Absent,
         Some(email) if verified => EmailClaim::Verified(email.to_owned()),
         Some(email) => EmailClaim::Unverified(email.to_owned()),
     }
@@ -264,9 +264,15 @@ pub(crate) fn clean(text: &str) -> Option<String> {
     (!kept.is_empty()).then_some(kept)
 }
 
-/// An https URL, as it came.
+/// Whether a text has a control character, which nobody has in an address of any kind.
+fn has_control(text: &str) -> bool {
+    text.chars().any(char::is_control)
+}
+
+/// An https URL, as it came. The parser forgives control characters, and they would be kept.
 pub(crate) fn picture(text: &str) -> Option<String> {
     let is_https = text.len() <= MAX_TEXT
+        && !has_control(text)
         && url::Url::parse(text).is_ok_and(|url| {
             url.scheme() == "https"
                 && url.host_str().is_some()
@@ -432,10 +438,10 @@ mod tests {
         ] {
             assert_eq!(read(bad).email, EmailClaim::Absent, "{bad}");
         }
-        assert_eq!(
-            read(r#"{"email":"","email_verified":true}"#).email,
-            EmailClaim::Absent
-        );
+        for no_text in ["", "a\\u0000@b.org", "a@b.org\\r\\nx: y", "a@b.org\\u0085"] {
+            let claims = read(&format!(r#"{{"email":"{no_text}","email_verified":true}}"#));
+            assert_eq!(claims.email, EmailClaim::Absent, "{no_text}");
+        }
         let huge = format!(
             r#"{{"email":"{}@b.org","email_verified":true}}"#,
             "a".repeat(1_000_000)
@@ -465,6 +471,8 @@ mod tests {
             "data:text/html,x",
             "https://u@a.example/",
             "//a.example",
+            "https://a.example/\\u0000",
+            "https://a.example/\\r\\np.png",
         ] {
             assert_eq!(
                 read(&format!(r#"{{"picture":"{bad}"}}"#)).picture,
