@@ -65,9 +65,10 @@ impl PersonClaims {
                 .and_then(clean),
             picture: text_at(claims, "picture").and_then(picture),
             hosted_domain: match provider.preset.email.authoritative {
-                Authoritative::MailboxesAndOrganisations(_) => {
-                    text_at(claims, "hd").map(str::to_owned)
-                }
+                // An empty text names none.
+                Authoritative::MailboxesAndOrganisations(_) => text_at(claims, "hd")
+                    .filter(|domain| !domain.is_empty())
+                    .map(str::to_owned),
                 Authoritative::AsConfigured | Authoritative::Never => None,
             },
         }
@@ -425,6 +426,28 @@ mod tests {
         let elsewhere = parse_object(br#"{"said":true,"a":[true]}"#, 1_000).unwrap();
         let found = rules.map(|rule| verified_by(rule, &elsewhere));
         assert_eq!(found, none, "nothing is said");
+    }
+
+    // S56; ATTACKS E15
+    #[test]
+    fn an_organisation_is_a_text_in_the_claim_of_a_provider_that_names_some() {
+        let google = at(&google::PRESET, |_| {});
+        let of = |provider: &Provider, claims: &str| {
+            let claims = parse_object(claims.as_bytes(), 1_000).unwrap();
+            PersonClaims::read(provider, &claims).hosted_domain
+        };
+        let said = r#"{"hd":"good.com"}"#;
+        assert_eq!(of(&google, said).as_deref(), Some("good.com"));
+        assert_eq!(of(&acme(), said), None);
+        for none in [
+            r#"{"hd":""}"#,
+            r#"{"hd":null}"#,
+            r#"{"hd":true}"#,
+            r#"{"hd":["good.com"]}"#,
+            r#"{"HD":"good.com"}"#,
+        ] {
+            assert_eq!(of(&google, none), None, "{none}");
+        }
     }
 
     // ATTACKS E08
