@@ -1182,8 +1182,12 @@ async fn the_same_verified_address_from_another_issuer_is_not_the_same_person() 
         .at_provider(&Url::parse(begun.location()).unwrap(), ALICE)
         .await;
     let answer = browser.get(&callback).await;
-    assert_eq!(answer.code(), "account_exists");
-    assert_eq!(app.counts(), [1, 1, 1]);
+    // Its owner is asked, and until then nobody is in.
+    assert_eq!(
+        answer.location(),
+        "http://localhost:8000/login?return_to=%2Faccount"
+    );
+    assert_refused(&app, &browser, [1, 1, 1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
