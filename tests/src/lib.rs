@@ -10,5 +10,5 @@ pub mod trust;
 
 pub use crate::app::{App, Parts, Setup};
 pub use crate::browser::{Answer, Browser};
-pub use crate::imitation::{CLIENT_ID, Imitation, Sent, Wire, imitated};
+pub use crate::imitation::{CLIENT_ID, Imitation, LONE_SURROGATE, Sent, Wire, imitated};
 pub use crate::reasons::{log_text, reason_of};

@@ -12,7 +12,7 @@ use vestibule::accounts::{
     UserId, UserVersion, decide,
 };
 use vestibule::oidc::providers::{
-    ALL, Authoritative, IssuerRule, Preset, Profile, Protocol, Setting, Verified,
+    ALL, Authoritative, IssuerRule, Preset, Profile, Protocol, Setting, Verified, google,
 };
 use vestibule::oidc::{
     Callback, CallbackQuery, ClientSecret, Exchanged, FlowSecret, Fresh, JwkSet, LoginRequest,
@@ -85,16 +85,34 @@ pub enum Here {
     Nobody,
     /// An account owns it.
     Owned(Linking),
+    /// An account owns it, and the operator disabled it.
+    OwnedByDisabled(Linking),
+    /// A password account that never proved it claims it.
+    Claimed(Linking),
 }
 
 impl Here {
-    /// All of them.
-    pub const ALL: [Self; 4] = [
+    /// What the table of each provider shows.
+    const OF_EACH: [Self; 4] = [
         Self::Nobody,
         Self::Owned(Linking::Never),
         Self::Owned(Linking::Ask),
         Self::Owned(Linking::Verified),
     ];
+    /// What one table shows for all of them.
+    const OF_ALL: [Self; 6] = [
+        Self::OwnedByDisabled(Linking::Never),
+        Self::OwnedByDisabled(Linking::Ask),
+        Self::OwnedByDisabled(Linking::Verified),
+        Self::Claimed(Linking::Never),
+        Self::Claimed(Linking::Ask),
+        Self::Claimed(Linking::Verified),
+    ];
+
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::OF_EACH.into_iter().chain(Self::OF_ALL)
+    }
 }
 
 /// What the address is to us after such a login.
@@ -107,17 +125,22 @@ pub fn heard(preset: &'static Preset, said: Said) -> IdentityFacts {
 /// What is decided then, where an address is required (`require_email`, the default) and anybody may sign up.
 #[must_use]
 pub fn decided(facts: &IdentityFacts, here: Here) -> Decision {
-    let owner = Account {
-        user: UserId::from_bytes([7; 16]),
-        version: UserVersion(1),
-        is_active: true,
+    let account = |is_active| {
+        Some(Account {
+            user: UserId::from_bytes([7; 16]),
+            version: UserVersion(1),
+            is_active,
+        })
     };
-    let (owner, linking) = match here {
-        Here::Nobody => (None, Linking::Ask),
-        Here::Owned(linking) => (Some(owner), linking),
+    let (owner, claimant, linking) = match here {
+        Here::Nobody => (None, None, Linking::Ask),
+        Here::Owned(linking) => (account(true), None, linking),
+        Here::OwnedByDisabled(linking) => (account(false), None, linking),
+        Here::Claimed(linking) => (None, account(true), linking),
     };
     let known = Known {
         owner,
+        claimant,
         ..Known::default()
     };
     let policy = Policy {
@@ -350,6 +373,7 @@ pub fn email_trust() -> String {
         }
         page.push('\n');
     }
+    page += &of_all();
     page += "\n## Each provider\n";
     for preset in ALL {
         page += &section(preset);
@@ -370,7 +394,31 @@ fn section(preset: &'static Preset) -> String {
     for said in Said::ALL {
         let facts = heard(preset, said);
         let _ = write!(text, "| {} |", said.words());
-        for here in Here::ALL {
+        for here in Here::OF_EACH {
+            let _ = write!(text, " {} |", outcome(&decided(&facts, here)));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// What follows alike of every provider's word, by what the address counts as.
+fn of_all() -> String {
+    let mut text = format!(
+        "\n## Disabled owners, and claims that nobody proved\n\n{}\n\n",
+        include_str!("trust_of_all.md").trim()
+    );
+    text += "| the address counts as | its owner is disabled, `linking = \"never\"` | `\"ask\"` | `\"verified\"` | a password account claims it, `\"never\"` | `\"ask\"` | `\"verified\"` |\n|---|---|---|---|---|---|---|\n";
+    // Google's words reach every class.
+    for said in [
+        Said::NoAddress,
+        Said::False,
+        Said::True,
+        Said::Authoritative,
+    ] {
+        let facts = heard(&google::PRESET, said);
+        let _ = write!(text, "| {} |", class(&facts));
+        for here in Here::OF_ALL {
             let _ = write!(text, " {} |", outcome(&decided(&facts, here)));
         }
         text.push('\n');
@@ -401,15 +449,22 @@ pub fn outcome(decision: &Decision) -> &'static str {
     match decision {
         Decision::SignIn(_) => "signed in",
         Decision::Create {
+            owning: Some(_),
+            evict: Some(_),
+            ..
+        } => "new account, owning it; the claim ends",
+        Decision::Create {
             owning: Some(_), ..
         } => "new account, owning it",
         Decision::Create { owning: None, .. } => "new account without it",
         Decision::Link(_) => "**linked**",
         Decision::AskToLink(_) => "asks its owner",
-        Decision::AskClaimant(_) => "asks who claimed it",
+        // Nobody can sign in with a password yet, so nobody is asked; `admit.rs` refuses with this code.
+        Decision::AskClaimant(_) => "`account_exists`",
         Decision::Refuse(Refusal::EmailMissing) => "`email_missing`",
         Decision::Refuse(Refusal::EmailUnverified) => "`email_unverified`",
         Decision::Refuse(Refusal::AccountExists) => "`account_exists`",
+        Decision::Refuse(Refusal::AccountDisabled) => "`account_disabled`",
         Decision::Refuse(_) => "refused",
     }
 }

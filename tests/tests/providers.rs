@@ -873,10 +873,11 @@ const TRUST: &[(&str, &str)] = &[
     ("oauth2", "NUUUVA"),
 ];
 
-/// What follows: nobody has the address; an account owns it and `linking` is `never`, `ask`, `verified`.
-const FOLLOWS: &[(char, [&str; 4])] = &[
-    ('N', ["`email_missing`"; 4]),
-    ('U', ["`email_unverified`"; 4]),
+/// What follows: nobody has the address; then, `linking` being `never`, `ask` and `verified`: an account owns it, a disabled
+/// one owns it, a password account that never proved it claims it.
+const FOLLOWS: &[(char, [&str; 10])] = &[
+    ('N', ["`email_missing`"; 10]),
+    ('U', ["`email_unverified`"; 10]),
     (
         'V',
         [
@@ -884,6 +885,12 @@ const FOLLOWS: &[(char, [&str; 4])] = &[
             "`account_exists`",
             "asks its owner",
             "asks its owner",
+            "`account_exists`",
+            "`account_disabled`",
+            "`account_disabled`",
+            "new account, owning it; the claim ends",
+            "`account_exists`",
+            "`account_exists`",
         ],
     ),
     (
@@ -893,11 +900,17 @@ const FOLLOWS: &[(char, [&str; 4])] = &[
             "`account_exists`",
             "asks its owner",
             "**linked**",
+            "`account_exists`",
+            "`account_disabled`",
+            "`account_disabled`",
+            "new account, owning it; the claim ends",
+            "`account_exists`",
+            "`account_exists`",
         ],
     ),
 ];
 
-// S56
+// S56, S57, S60
 #[test]
 fn every_cell_of_the_trust_matrix_is_what_was_written_by_hand() {
     let ids: Vec<&str> = ALL.iter().map(|preset| preset.id).collect();
@@ -908,7 +921,8 @@ fn every_cell_of_the_trust_matrix_is_what_was_written_by_hand() {
         for (said, class) in Said::ALL.into_iter().zip(classes.chars()) {
             let facts = trust::heard(preset, said);
             let (_, follows) = FOLLOWS.iter().find(|(known, _)| *known == class).unwrap();
-            for (here, expected) in Here::ALL.into_iter().zip(follows) {
+            assert_eq!(Here::all().count(), follows.len());
+            for (here, expected) in Here::all().zip(follows) {
                 let decision = trust::decided(&facts, here);
                 assert_eq!(
                     trust::outcome(&decision),

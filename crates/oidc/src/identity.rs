@@ -65,21 +65,22 @@ impl PersonClaims {
                 .and_then(clean),
             picture: text_at(claims, "picture").and_then(picture),
             hosted_domain: match provider.preset.email.authoritative {
-                Authoritative::MailboxesAndOrganisations(_) => {
-                    text_at(claims, "hd").map(str::to_owned)
-                }
+                // An empty text names none.
+                Authoritative::MailboxesAndOrganisations(_) => text_at(claims, "hd")
+                    .filter(|domain| !domain.is_empty())
+                    .map(str::to_owned),
                 Authoritative::AsConfigured | Authoritative::Never => None,
             },
         }
     }
 }
 
-/// An address and whether it is verified. What is no text is no address: a login does not hang on it unless an address is
-/// required, and then that is what is told.
+/// An address and whether it is verified. What is no plain text is no address: a login does not hang on it unless an address
+/// is required, and then that is what is told. PostgreSQL keeps no text with a NUL.
 pub(crate) fn email(text: Option<&str>, verified: bool) -> EmailClaim {
     match text {
         None | Some("") => EmailClaim::Absent,
-        Some(email) if email.len() > MAX_TEXT => EmailClaim::Absent,
+        Some(email) if email.len() > MAX_TEXT || has_control(email) => EmailClaim::Absent,
         Some(email) if verified => EmailClaim::Verified(email.to_owned()),
         Some(email) => EmailClaim::Unverified(email.to_owned()),
     }
@@ -264,9 +265,15 @@ pub(crate) fn clean(text: &str) -> Option<String> {
     (!kept.is_empty()).then_some(kept)
 }
 
-/// An https URL, as it came.
+/// Whether a text has a control character, which nobody has in an address of any kind.
+fn has_control(text: &str) -> bool {
+    text.chars().any(char::is_control)
+}
+
+/// An https URL, as it came. The parser forgives control characters, and they would be kept.
 pub(crate) fn picture(text: &str) -> Option<String> {
     let is_https = text.len() <= MAX_TEXT
+        && !has_control(text)
         && url::Url::parse(text).is_ok_and(|url| {
             url.scheme() == "https"
                 && url.host_str().is_some()
@@ -421,6 +428,28 @@ mod tests {
         assert_eq!(found, none, "nothing is said");
     }
 
+    // S56; ATTACKS E15
+    #[test]
+    fn an_organisation_is_a_text_in_the_claim_of_a_provider_that_names_some() {
+        let google = at(&google::PRESET, |_| {});
+        let of = |provider: &Provider, claims: &str| {
+            let claims = parse_object(claims.as_bytes(), 1_000).unwrap();
+            PersonClaims::read(provider, &claims).hosted_domain
+        };
+        let said = r#"{"hd":"good.com"}"#;
+        assert_eq!(of(&google, said).as_deref(), Some("good.com"));
+        assert_eq!(of(&acme(), said), None);
+        for none in [
+            r#"{"hd":""}"#,
+            r#"{"hd":null}"#,
+            r#"{"hd":true}"#,
+            r#"{"hd":["good.com"]}"#,
+            r#"{"HD":"good.com"}"#,
+        ] {
+            assert_eq!(of(&google, none), None, "{none}");
+        }
+    }
+
     // ATTACKS E08
     #[test]
     fn an_address_of_a_wrong_type_or_an_empty_or_huge_one_is_none() {
@@ -432,10 +461,10 @@ mod tests {
         ] {
             assert_eq!(read(bad).email, EmailClaim::Absent, "{bad}");
         }
-        assert_eq!(
-            read(r#"{"email":"","email_verified":true}"#).email,
-            EmailClaim::Absent
-        );
+        for no_text in ["", "a\\u0000@b.org", "a@b.org\\r\\nx: y", "a@b.org\\u0085"] {
+            let claims = read(&format!(r#"{{"email":"{no_text}","email_verified":true}}"#));
+            assert_eq!(claims.email, EmailClaim::Absent, "{no_text}");
+        }
         let huge = format!(
             r#"{{"email":"{}@b.org","email_verified":true}}"#,
             "a".repeat(1_000_000)
@@ -465,6 +494,8 @@ mod tests {
             "data:text/html,x",
             "https://u@a.example/",
             "//a.example",
+            "https://a.example/\\u0000",
+            "https://a.example/\\r\\np.png",
         ] {
             assert_eq!(
                 read(&format!(r#"{{"picture":"{bad}"}}"#)).picture,

@@ -4,9 +4,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use vestibule_accounts::{
-    Account, Act, ApplyError, Decide, Decision, EmailFact, HandOver, IdentityFacts, IdentityRecord,
-    Intent, NewSession, NewUser, Refusal, Session, SessionHash, SessionId, SessionKey,
-    SessionToken, SignIn, SignedIn, StateHash, UserId, decide,
+    Account, Act, ApplyError, Decide, Decision, EmailAddress, EmailFact, HandOver, IdentityFacts,
+    IdentityRecord, Intent, NewSession, NewUser, Refusal, Session, SessionHash, SessionId,
+    SessionKey, SessionToken, SignIn, SignedIn, StateHash, UserId, decide,
 };
 use vestibule_oidc::{EmailClaim, Provider, Timestamp, VerifiedIdentity};
 
@@ -331,7 +331,8 @@ fn session_of(new: &NewSession, user: UserId, now: Timestamp) -> Session {
 /// What a verified identity leaves in the database.
 fn record(provider: &Provider, identity: &VerifiedIdentity) -> IdentityRecord {
     let (email, email_verified) = match identity.email() {
-        EmailClaim::Verified(email) => (Some(email.clone()), true),
+        // The rule takes what is no address for none; it is kept as said, and whoever reads it shall not trust it.
+        EmailClaim::Verified(email) => (Some(email.clone()), EmailAddress::parse(email).is_ok()),
         EmailClaim::Unverified(email) => (Some(email.clone()), false),
         EmailClaim::Absent => (None, false),
     };
