@@ -1,49 +1,51 @@
-//! THE list of presets: one file a provider with quirks, one line each here; what has no quirks is a row of `table.rs`.
+//! THE list of presets: one file a provider with quirks, and one line here; what has no quirks is a row of `table.rs`.
 //!
 //! The sign-in page, the documentation, `vestibule providers`, the configuration and the tests all read this list.
 
-pub mod apple;
-pub mod discord;
-pub mod facebook;
 pub mod generic;
-pub mod github;
-pub mod gitlab;
-pub mod google;
-pub mod linkedin;
-pub mod microsoft;
-pub mod slack;
-pub mod spotify;
 pub mod table;
-pub mod twitch;
-pub mod x;
 
-/// Every preset, in the order in which they are shown.
-pub static ALL: &[&Preset] = &[
-    &google::PRESET,
-    &microsoft::PRESET,
-    &apple::PRESET,
-    &github::PRESET,
-    &gitlab::PRESET,
-    &facebook::PRESET,
-    &linkedin::PRESET,
-    &slack::PRESET,
-    &discord::PRESET,
-    &x::PRESET,
-    &twitch::PRESET,
-    &spotify::PRESET,
-    &table::AMAZON,
-    &table::BITBUCKET,
-    &table::DROPBOX,
-    &table::FIGMA,
-    &table::NOTION,
-    &table::REDDIT,
-    &table::ZOOM,
-    &table::KAKAO,
-    &table::LINE,
-    &table::NAVER,
-    &generic::OPENID,
-    &generic::OAUTH2,
-];
+/// Makes the list, and a module of each file that is named.
+macro_rules! presets {
+    (files: $($file:ident)*; rows: $($row:ident)*;) => {
+        $(pub mod $file;)*
+
+        /// Every preset, in the order in which they are shown.
+        pub static ALL: &[&Preset] = &[
+            $(&$file::PRESET,)*
+            $(&table::$row,)*
+            &generic::OPENID,
+            &generic::OAUTH2,
+        ];
+    };
+}
+
+presets! {
+    files:
+        google
+        microsoft
+        apple
+        github
+        gitlab
+        facebook
+        linkedin
+        slack
+        discord
+        x
+        twitch
+        spotify;
+    rows:
+        AMAZON
+        BITBUCKET
+        DROPBOX
+        FIGMA
+        NOTION
+        REDDIT
+        ZOOM
+        KAKAO
+        LINE
+        NAVER;
+}
 
 /// What is particular about a provider: plain data.
 #[derive(Debug)]
